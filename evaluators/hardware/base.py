@@ -1,0 +1,73 @@
+"""What a network costs on a device, and the protocol of everything that can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from ..task import Inputs
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One fused kernel of a network and its share of the cost."""
+
+    layer: str
+    """Qualified name of the module that the kernel belongs to, or of the operation."""
+    kind: str
+    """``conv``, ``depthwise_conv``, ``pointwise_conv``, ``linear``, ``matmul``, ``pool``, ``elementwise``, ..."""
+    macs: int
+    bytes_moved: int
+    """Inputs, outputs and weights, read or written once each."""
+    latency_ms: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one network costs for one input on one device; unknown quantities are ``None``."""
+
+    latency_ms: float
+    latency_low: float
+    latency_high: float
+    source: str
+    """``measured``, ``learned`` or ``roofline``."""
+    size_bytes: int
+    """Parameters as stored at the precision."""
+    macs: int
+    params: int
+    peak_memory_bytes: int
+    energy_mj: float | None
+    fits: bool
+    """Whether size and peak memory are within the device's limits."""
+    layers: tuple[LayerCost, ...] = ()
+
+    @property
+    def latency_error(self) -> float:
+        """Half the width of the latency's interval, as a fraction of the latency."""
+        return (self.latency_high - self.latency_low) / 2 / self.latency_ms
+
+
+@runtime_checkable
+class CostModel(Protocol):
+    """Says what a network costs on the device it was made for."""
+
+    source: str
+    """``measured``, ``learned`` or ``roofline``."""
+
+    def supports(self, precision: str) -> bool:
+        """Return whether costs at this precision can be told."""
+        ...
+
+    def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
+        """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1).
+
+        Raises:
+            EvaluationError: the network cannot run, be exported or be told.
+        """
+        ...
+
+    def alignment(self, precision: str = "fp32") -> int:
+        """Return the channel multiple worth searching on."""
+        ...

@@ -1,0 +1,52 @@
+"""Which points no other dominates, and how much space they dominate.
+
+Hypervolume: Zitzler and Thiele, "Multiobjective evolutionary algorithms: a comparative case study and the strength
+Pareto approach", IEEE TEC 1999. Points are tuples to *minimise* in every coordinate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Point = tuple[float, ...]
+
+
+def dominates(a: Point, b: Point) -> bool:
+    """Return whether ``a`` is nowhere worse than ``b`` and somewhere better."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+def non_dominated(points: Sequence[Point]) -> list[int]:
+    """Return the indices of the points that no other dominates; of equal points the first."""
+    kept: list[int] = []
+    for i, p in enumerate(points):
+        beaten = any(dominates(q, p) for q in points)
+        if not beaten and not any(points[k] == p for k in kept):
+            kept.append(i)
+    return kept
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Return the volume that ``points`` dominate below ``reference`` (exact; by slicing the last coordinate).
+
+    Points that are not below the reference in every coordinate add nothing. Meant for fronts of up to some hundred
+    points in up to four coordinates.
+    """
+    inside = [p for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
+    return _volume([inside[i] for i in non_dominated(inside)], reference)
+
+
+def _volume(points: Sequence[Point], reference: Point) -> float:
+    if not points:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(p[0] for p in points)
+    ordered = sorted(points, key=lambda p: p[-1])
+    upper = [p[-1] for p in ordered[1:]] + [reference[-1]]
+    total = 0.0
+    for i, (point, top) in enumerate(zip(ordered, upper, strict=True)):
+        if top > point[-1]:
+            shadow = [p[:-1] for p in ordered[: i + 1]]
+            front = [shadow[k] for k in non_dominated(shadow)]
+            total += (top - point[-1]) * _volume(front, reference[:-1])
+    return total

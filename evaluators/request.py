@@ -1,0 +1,47 @@
+"""What goes to a worker and what comes back: plain, picklable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..spaces.policy import Policy
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """One policy to be evaluated at one fidelity."""
+
+    trial: int
+    policy: Policy
+    samples: int
+    """Fidelity: how many training samples the pruned network is fine-tuned on."""
+    seed: int
+    weights_path: str | None = None
+    """Where to store the fine-tuned weights (safetensors); ``None`` stores none."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy is worth."""
+
+    metrics: Mapping[str, float | None]
+    """See :class:`~espalier.evaluators.configuration.Configuration`."""
+    latency_source: str
+    latency_error: float
+    samples: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
+
+
+class Evaluator(Protocol):
+    """Anything that says what a policy is worth. Lives in a worker; expensive parts are built once."""
+
+    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+        """Return what the request's policy is worth, after writing its weights where the request says.
+
+        Raises:
+            EvaluationError: this candidate diverged, ran out of memory or could not be built.
+        """
+        ...
