@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spaces.policy import Policy
+from .hardware.base import LayerCost
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,27 @@ class Evaluation:
     samples: int
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
+
+
+@dataclass(frozen=True)
+class FinishRequest:
+    """A member of the front whose final numbers are wanted."""
+
+    trial: int
+    policy: Policy
+    weights_path: str | None
+
+
+@dataclass(frozen=True)
+class FinishedNetwork:
+    """Final numbers of one network: the test score, read once, and the latency, measured with nothing else running."""
+
+    trial: int | None
+    """``None`` is the dense network, as it was brought."""
+    metrics: Mapping[str, float | None]
+    latency_source: str
+    latency_error: float
+    layers: tuple[LayerCost, ...]
 
 
 class Evaluator(Protocol):

@@ -68,6 +68,10 @@ class CostModel(Protocol):
         """
         ...
 
+    def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
+        """Return what each fused kernel of ``model`` costs, in execution order."""
+        ...
+
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on."""
         ...
