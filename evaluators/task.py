@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..spaces.inputs import Inputs
+
 Data = Any
 """``(x, y)`` tensors with the samples along dimension 0, a ``Dataset`` of such pairs, or a ``DataLoader`` of batches."""
-Inputs = torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

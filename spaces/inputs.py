@@ -1,0 +1,48 @@
+"""Calling a network on whatever shape of input it takes: a tensor, a tuple of arguments or a dict of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+Inputs = torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+
+def call(model: nn.Module, inputs: Inputs) -> Any:
+    """Return ``model(inputs)``, with a tuple spread over positional arguments and a dict over named ones."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)
+
+
+def tensors_of(outputs: Any) -> list[torch.Tensor]:
+    """Return all tensors in a nested structure, in order."""
+    return [leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, torch.Tensor)]
+
+
+def map_tensors(function: Any, inputs: Any) -> Any:
+    """Return ``inputs`` with ``function`` applied to every tensor in it."""
+    return tree_map(lambda leaf: function(leaf) if isinstance(leaf, torch.Tensor) else leaf, inputs)
+
+
+def random_like(inputs: Inputs, generator: torch.Generator, *, batch: int = 2) -> Inputs:
+    """Return inputs of the same shapes with ``batch`` samples: floats standard normal, others repeated as they are.
+
+    An example input is often all zeros, which would hide most mistakes.
+    """
+
+    def draw(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 0:
+            return tensor
+        shape = (batch * tensor.shape[0], *tensor.shape[1:])
+        if not tensor.is_floating_point():
+            return tensor.repeat(batch, *[1] * (tensor.dim() - 1))
+        return torch.randn(shape, generator=generator, dtype=tensor.dtype)
+
+    return map_tensors(draw, inputs)

@@ -1,0 +1,78 @@
+"""Copying a network with some positions of its tensors left out or zeroed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+
+from .groups import Group
+from .layers import update_sizes
+
+Positions = dict[tuple[str, int], set[int]]
+"""For (tensor name, dimension): indices along that dimension."""
+
+
+def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return every parameter and buffer by its qualified name, shared ones under each of their names."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def positions_of(removed: Iterable[tuple[Group, Iterable[int]]]) -> Positions:
+    """Return the positions that belong to the given channels of each group."""
+    positions: Positions = {}
+    for group, channels in removed:
+        gone = tuple(channels)
+        for piece in group.slices:
+            found = positions.setdefault((piece.tensor, piece.dim), set())
+            for channel in gone:
+                found.update(piece.positions[channel])
+    return positions
+
+
+def without(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> nn.Module:
+    """Return a copy of ``model`` that lacks ``positions``; nothing is shared with ``model``.
+
+    The smaller tensors are put into the copy's memo, so that the removed weights are never copied.
+    """
+    tensors = named_tensors(model)
+    smaller: dict[str, torch.Tensor] = {}
+    for (name, dim), gone in positions.items():
+        if gone:
+            smaller[name] = _drop(smaller.get(name, tensors[name]), dim, gone)
+    memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
+    pruned = copy.deepcopy(model, memo)
+    for layer in dict.fromkeys(name.rpartition(".")[0] for name in smaller):
+        update_sizes(pruned.get_submodule(layer))
+    return pruned
+
+
+def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> nn.Module:
+    """Return a copy of ``model`` in which ``positions`` of parameters are zero: the masked twin of :func:`without`."""
+    twin = copy.deepcopy(model)
+    parameters = dict(twin.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for (name, dim), gone in positions.items():
+            if gone and name in parameters:
+                parameters[name].index_fill_(dim, torch.tensor(sorted(gone)), 0)
+    return twin
+
+
+def _drop(tensor: torch.Tensor, dim: int, gone: set[int]) -> torch.Tensor:
+    kept = torch.ones(tensor.shape[dim], dtype=torch.bool)
+    kept[sorted(gone)] = False
+    return tensor.detach().index_select(dim, kept.nonzero().flatten().to(tensor.device))
+
+
+def _like(original: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    # index_select gives channels-last weights in the default layout; keep what the network's owner chose.
+    if tensor.dim() == 4 and original.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
+    if isinstance(original, nn.Parameter):
+        return nn.Parameter(tensor, requires_grad=original.requires_grad)
+    return tensor

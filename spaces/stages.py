@@ -1,0 +1,36 @@
+"""Stages of a network: runs of layers that work at one spatial resolution."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from .inputs import Inputs, call
+
+
+def stages(model: nn.Module, example_input: Inputs) -> dict[str, int]:
+    """Return the stage of every convolution and linear layer, from 0 at the finest resolution.
+
+    Layers whose output has no spatial dimensions stand in the last stage.
+    """
+    sizes: dict[str, int] = {}
+    network = copy.deepcopy(model).eval()
+
+    def watch(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor):
+                sizes.setdefault(name, math.prod(output.shape[2:]) if output.dim() > 2 else 1)
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+            module.register_forward_hook(watch(name))
+    with torch.no_grad():
+        call(network, example_input)
+    order = {size: i for i, size in enumerate(sorted(set(sizes.values()), reverse=True))}
+    return {name: order[size] for name, size in sizes.items()}

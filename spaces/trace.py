@@ -1,0 +1,83 @@
+"""From a network to the groups of channels that can be removed from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..errors import InputError, describe
+from .candidates import candidate
+from .dependency_graph import PaddingAwareGraph
+from .fingerprint import fingerprint
+from .groups import FrozenGroup, Graph, Group
+from .inputs import Inputs, call
+from .stages import stages
+from .verification import MaskOracle
+
+
+def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()) -> Graph:
+    """Find what can be pruned, and verify it.
+
+    Every group returned has been pruned on a copy and compared with the masked original, so that any policy over
+    ``graph.groups`` gives a network that runs, keeps every output's shape and can be fine-tuned and exported.
+
+    Args:
+        model: the network; it is left as it is.
+        example_input: a tensor, a tuple of arguments or a dict of them, with a batch of 1.
+        freeze: qualified names of layers never to prune; a container's name freezes all layers in it.
+
+    Raises:
+        InputError: the network fails on ``example_input``, or ``freeze`` names no layer of it.
+    """
+    _check_forward(model, example_input)
+    frozen_layers = _layers_under(model, freeze)
+    try:
+        couplings = list(PaddingAwareGraph.of(model, example_input).couplings())
+    except Exception as error:  # noqa: BLE001 - the dependency graph can raise anything on an unusual network
+        return Graph((), _all_frozen(model, f"its dependencies cannot be traced ({error})"), fingerprint(model))
+    stage_of = stages(model, example_input)
+    found = [candidate(c, stages=stage_of, freeze=frozen_layers) for c in couplings]
+    groups, failed = MaskOracle.of(model, example_input).judge([c for c in found if isinstance(c, Group)])
+    frozen = [c for c in found if isinstance(c, FrozenGroup)] + failed
+    return Graph(tuple(groups), tuple(frozen), fingerprint(model))
+
+
+def _check_forward(model: nn.Module, example_input: Inputs) -> None:
+    probe = copy.deepcopy(model).eval()
+    try:
+        with torch.no_grad():
+            call(probe, example_input)
+    except Exception as error:
+        raise InputError(
+            describe(
+                f"the network fails on the example input: {type(error).__name__}: {error}",
+                expected="a forward pass that succeeds",
+                remedy="Give an example input of the shape and type that the network takes, with a batch of 1.",
+            )
+        ) from error
+
+
+def _layers_under(model: nn.Module, names: Sequence[str]) -> frozenset[str]:
+    layers = [name for name, _ in model.named_modules()]
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise InputError(
+            describe(
+                f"freeze names {', '.join(map(repr, unknown))}",
+                expected="names of layers of the network",
+                remedy="List them with dict(model.named_modules()).",
+            )
+        )
+    return frozenset(layer for layer in layers for name in names if layer == name or layer.startswith(f"{name}."))
+
+
+def _all_frozen(model: nn.Module, reason: str) -> tuple[FrozenGroup, ...]:
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    return tuple(
+        FrozenGroup(name, (name,), module.weight.shape[0], reason)
+        for name, module in model.named_modules()
+        if isinstance(module, kinds)
+    )
