@@ -1,0 +1,151 @@
+"""The Optuna study of a run: a journal file in its folder, or a database elsewhere.
+
+Optuna 5.0's journal reader skips a last line that a kill left torn, but the next append joins that line and makes both
+unreadable; and its lock files outlive a killed process by a grace period of 30 seconds. So a torn tail is cut off before
+a run is resumed, and the one lock is the kernel's, on the whole folder, which ends with its process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+
+from ..errors import InputError, RunFolderError, describe
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
+JOURNAL = "study.journal"
+STUDY = "espalier"
+
+
+class OneWriterJournal(JournalFileBackend):
+    """Optuna's journal file, kept open by the one coordinator that writes it: :func:`exclusive` sees to there being one.
+
+    A line reaches the kernel before the call returns, so a killed process loses none; only :meth:`flush_to_disk` waits
+    for the disk, once per finished trial and not for each parameter, as a power cut can cost at most what is in flight.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._stream: BinaryIO = path.open("ab", buffering=0)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append one line per log."""
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._stream.write(text.encode("utf-8"))
+
+    def flush_to_disk(self) -> None:
+        """Wait until all that was appended is on the disk."""
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the run folder for one coordinator.
+
+    Raises:
+        RunFolderError: another live process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunFolderError(
+                describe(
+                    f"{folder} is being searched by another process",
+                    expected="a run that nobody writes to",
+                    remedy="Wait for it or stop it.",
+                )
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def repair(path: Path) -> int:
+    """Cut a torn last line off the journal at ``path`` and return how many bytes that were.
+
+    Call it while holding the folder (:func:`exclusive`).
+
+    Raises:
+        RunFolderError: a line before the last is torn, which no kill explains.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    lines = content.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if _whole(line):
+            continue
+        if number < len(lines):
+            raise torn(path, f"line {number} of {len(lines)}")
+        with path.open("r+b") as stream:
+            stream.truncate(len(content) - len(line))
+            os.fsync(stream.fileno())
+        return len(line)
+    return 0
+
+
+def open_storage(folder: Path, url: str | None, *, write: bool = False) -> optuna.storages.BaseStorage:
+    """Return the storage of the study in ``folder``, or of the database at ``url``.
+
+    Raises:
+        RunFolderError: the journal is absent or torn.
+        InputError: the database cannot be opened.
+    """
+    if url is not None:
+        return _database(url)
+    path = folder / JOURNAL
+    if not write and not path.exists():
+        raise RunFolderError(describe(f"no file {path}", expected="the run's study", remedy="Restore it from a copy."))
+    backend = OneWriterJournal(path) if write else JournalFileBackend(str(path))
+    try:
+        return optuna.storages.JournalStorage(backend)
+    except (ValueError, KeyError, TypeError) as error:
+        raise torn(path, str(error)) from error
+
+
+def torn(path: Path, what: str) -> RunFolderError:
+    """Return the error of a file that is damaged."""
+    return RunFolderError(
+        describe(
+            f"{path} is torn ({what})",
+            expected="whole lines of JSON",
+            remedy="Restore it from a copy, or start a new run in another folder.",
+        )
+    )
+
+
+def _database(url: str) -> optuna.storages.BaseStorage:
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # SQLAlchemy and each database driver have their own families
+        last = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            describe(f"storage {url!r} cannot be opened ({last})", expected="a database URL", remedy="Correct it.")
+        ) from error
+
+
+def _whole(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,239 @@
+"""A run's folder: all that is needed to resume, report, compare and export a search.
+
+``run.json`` says what the run is; ``study.journal`` holds its trials; ``policies/N.json`` and ``weights/N.safetensors``
+their policies and, for members of the front, weights; ``rankings.json`` the order in which channels are kept;
+``finished.json`` the final numbers; ``log.jsonl`` what happened when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from ..errors import RunFolderError, describe
+from ..evaluators.configuration import Configuration
+from ..evaluators.front import Front
+from ..evaluators.hardware.base import LayerCost
+from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.request import FinishedNetwork
+from ..jsonfile import read_json, write_json
+from . import journal
+from .event_log import LOG, EventLog
+from .options import SearchOptions
+from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
+from .trial_record import TrialRecord, policy_name, weights_name
+
+FRONT = "front.json"
+FINISHED = "finished.json"
+RANKINGS = "rankings.json"
+
+__all__ = [
+    "DenseNetwork",
+    "FrozenSummary",
+    "GraphSummary",
+    "GroupSummary",
+    "Run",
+    "RunInfo",
+    "SearchOptions",
+    "TrialRecord",
+    "open_run",
+]
+
+
+class Run:
+    """One search, read from its folder. What it says is as of when it was opened; reading changes nothing."""
+
+    def __init__(self, path: Path, info: RunInfo) -> None:
+        self.path = path
+        self.info = info
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, task={self.info.task_name!r}, device={self.info.device!r})"
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What was optimised."""
+        return self.info.options.parsed_objectives
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What every member of the front meets."""
+        return self.info.options.parsed_constraints
+
+    @property
+    def graph_summary(self) -> GraphSummary:
+        """The groups and the frozen groups of the network."""
+        return self.info.graph
+
+    @cached_property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials, by number.
+
+        Raises:
+            RunFolderError: the study or a policy is absent or torn.
+        """
+        return tuple(TrialRecord.of(trial, self.path) for trial in self._study.get_trials(deepcopy=False))
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The configurations of all complete trials, with final numbers where there are any."""
+        return tuple(self._with_final_numbers(t.configuration) for t in self.trials if t.configuration is not None)
+
+    @cached_property
+    def finished(self) -> Mapping[int | None, FinishedNetwork]:
+        """Final numbers by trial; ``None`` is the dense network. Empty until a search has come to its end."""
+        return read_finished(self.path)
+
+    @property
+    def dense(self) -> DenseNetwork:
+        """The network as it was brought, with final numbers where there are any."""
+        final = self.finished.get(None)
+        if final is None:
+            return self.info.dense
+        metrics = {**self.info.dense.metrics, **final.metrics}
+        return DenseNetwork(metrics, final.latency_source, final.latency_error)
+
+    @cached_property
+    def front(self) -> Front:
+        """The front: under final numbers where the search has come to its end, else under what is known so far.
+
+        Final numbers are measured for the members of the search's own front only. Once each of these has them, a
+        configuration without them takes no part, as its latency was measured beside other work.
+        """
+        return self._front_of(self._front_candidates())
+
+    @cached_property
+    def search_front(self) -> Front:
+        """The front under the numbers that the search itself saw."""
+        seen = [t.configuration for t in self.trials if t.configuration is not None]
+        return Front.of(seen, objectives=self.objectives, dense=self.info.dense.metrics, constraints=self.constraints)
+
+    def pick(self, name: str | int, constraints: Iterable[str | Constraint] = ()) -> Configuration:
+        """Return the member of the front called ``name`` (or of that trial) under further ``constraints``.
+
+        Raises:
+            InputError: the front has no such member, or none meets the constraints.
+        """
+        parsed = tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints)
+        return (self.front.within(parsed) if parsed else self.front).pick(name)
+
+    def policy_path(self, trial: int) -> Path:
+        """Return where the policy of ``trial`` lies."""
+        return self.path / policy_name(trial)
+
+    def weights_path(self, trial: int) -> Path | None:
+        """Return where the fine-tuned weights of ``trial`` lie, if they were kept."""
+        path = self.path / weights_name(trial)
+        return path if path.exists() else None
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Any]:
+        """The order in which each group's channels are kept, by criterion: the data of ``Rankings.to_dict()``."""
+        return read_json(self.path / RANKINGS)["rankings"]
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened when, oldest first."""
+        return EventLog(self.path / LOG).read()
+
+    def front_document(self) -> dict[str, Any]:
+        """Return the content of ``front.json``."""
+        front, dense = self.front, self.dense
+        return {
+            "version": 1,
+            "task": self.info.task_name,
+            "device": self.info.device,
+            "objectives": {o.name: o.direction for o in self.objectives},
+            "constraints": [str(c) for c in self.constraints],
+            "fidelity": {"samples": self.info.samples},
+            "dense": dict(dense.metrics),
+            "dense_latency": {"source": dense.latency_source, "error": dense.latency_error},
+            "reference_point": front.reference_point,
+            "hypervolume": front.hypervolume,
+            "configurations": [c.to_dict() for c in front.configurations],
+        }
+
+    def write_front(self) -> None:
+        """Write ``front.json`` atomically."""
+        write_json(self.path / FRONT, self.front_document())
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        storage = journal.open_storage(self.path, self.info.options.storage)
+        try:
+            return optuna.load_study(study_name=self.info.study_name, storage=storage)
+        except KeyError as error:
+            raise RunFolderError(
+                describe(
+                    f"no study {self.info.study_name!r} in {self.info.options.storage or self.path / journal.JOURNAL}",
+                    expected="the study that run.json names",
+                    remedy="Restore it from a copy, or start a new run in another folder.",
+                )
+            ) from error
+
+    def _front_candidates(self) -> tuple[Configuration, ...]:
+        if all(c.trial in self.finished for c in self.search_front.configurations):
+            return tuple(c for c in self.configurations if c.trial in self.finished)
+        return self.configurations
+
+    def _front_of(self, configurations: Iterable[Configuration]) -> Front:
+        return Front.of(
+            tuple(configurations),
+            objectives=self.objectives,
+            dense=self.dense.metrics,
+            constraints=self.constraints,
+        )
+
+    def _with_final_numbers(self, configuration: Configuration) -> Configuration:
+        final = self.finished.get(configuration.trial)
+        if final is None:
+            return configuration
+        return dataclasses.replace(
+            configuration,
+            metrics={**configuration.metrics, **final.metrics},
+            latency_source=final.latency_source,
+            latency_error=final.latency_error,
+        )
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the run in the folder ``path``.
+
+    Raises:
+        RunFolderError: there is no run, or its ``run.json`` is torn.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunFolderError(describe(f"no folder {folder}", expected="a run's folder", remedy="Check the path."))
+    return Run(folder, RunInfo.read(folder))
+
+
+def read_finished(folder: Path) -> dict[int | None, FinishedNetwork]:
+    """Read ``finished.json``; empty where there is none yet."""
+    path = folder / FINISHED
+    if not path.exists():
+        return {}
+    try:
+        entries = read_json(path)["networks"]
+        networks = [
+            FinishedNetwork(**{**entry, "layers": tuple(LayerCost(**layer) for layer in entry["layers"])})
+            for entry in entries
+        ]
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            describe(
+                f"{path} has no valid content ({error})", expected="what Espalier wrote", remedy="Delete it and resume."
+            )
+        ) from error
+    return {network.trial: network for network in networks}
+
+
+def write_finished(folder: Path, networks: Iterable[FinishedNetwork]) -> None:
+    """Write ``finished.json`` atomically."""
+    entries = [{**vars(n), "metrics": dict(n.metrics), "layers": [vars(layer) for layer in n.layers]} for n in networks]
+    write_json(folder / FINISHED, {"version": 1, "networks": entries})

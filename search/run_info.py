@@ -1,0 +1,170 @@
+"""``run.json``: what a run is, written when it starts."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, RunFolderError, describe
+from ..jsonfile import read_json, write_json
+from ..spaces.groups import Graph
+from .options import SearchOptions, different_run
+
+RUN = "run.json"
+_PACKAGES = ("espalier", "torch", "torch-pruning", "optuna", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """One group of the network that was searched."""
+
+    name: str
+    channels: int
+    layers: tuple[str, ...]
+    stage: int
+    verification: str
+
+
+@dataclass(frozen=True)
+class FrozenSummary:
+    """One group that was not searched, with the reason."""
+
+    name: str
+    channels: int
+    layers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class GraphSummary:
+    """What could be pruned and what not."""
+
+    groups: tuple[GroupSummary, ...]
+    frozen: tuple[FrozenSummary, ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> GraphSummary:
+        """Return the summary of a traced network."""
+        return cls(
+            tuple(GroupSummary(g.name, g.channels, g.layers, g.stage, g.verification) for g in graph.groups),
+            tuple(FrozenSummary(f.name, f.channels, tuple(f.layers), f.reason) for f in graph.frozen),
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> GraphSummary:
+        """Rebuild a summary from ``run.json``."""
+        return cls(
+            tuple(GroupSummary(**{**g, "layers": tuple(g["layers"])}) for g in data["groups"]),
+            tuple(FrozenSummary(**{**f, "layers": tuple(f["layers"])}) for f in data["frozen"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain data that ``run.json`` stores."""
+        return {
+            "groups": [{**vars(g), "layers": list(g.layers)} for g in self.groups],
+            "frozen": [{**vars(f), "layers": list(f.layers)} for f in self.frozen],
+        }
+
+
+@dataclass(frozen=True)
+class DenseNetwork:
+    """The network as it was brought, measured before the search."""
+
+    metrics: Mapping[str, float | None]
+    latency_source: str
+    latency_error: float
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run searches, with what, and where it started from."""
+
+    task_reference: str | None
+    """What loads the task again; ``None`` where it was given as an object."""
+    task_name: str
+    device: str
+    options: SearchOptions
+    versions: Mapping[str, str]
+    seed: int
+    samples: int
+    """Fidelity: training samples that each candidate is fine-tuned on."""
+    model_fingerprint: str
+    data_fingerprint: str
+    created: str
+    """ISO 8601, UTC."""
+    study_name: str
+    dense: DenseNetwork
+    graph: GraphSummary
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``run.json``."""
+        plain = dict(vars(self))
+        plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())
+        plain.update(dense={**vars(self.dense), "metrics": dict(self.dense.metrics)})
+        return {"version": 1, **plain}
+
+    def write(self, folder: Path) -> None:
+        """Write ``run.json`` atomically."""
+        write_json(folder / RUN, self.to_dict())
+
+    @classmethod
+    def read(cls, folder: Path) -> RunInfo:
+        """Read ``run.json``.
+
+        Raises:
+            RunFolderError: it is absent, torn, of another version, or a field is missing or malformed.
+        """
+        path = folder / RUN
+        content = read_json(path)
+        content.pop("version")
+        try:
+            content["options"] = SearchOptions(**content["options"])
+            content["dense"] = DenseNetwork(**content["dense"])
+            content["graph"] = GraphSummary.from_dict(content["graph"])
+            return cls(**content)
+        except (KeyError, TypeError, AttributeError, InputError) as error:
+            raise RunFolderError(
+                describe(
+                    f"{path} has no valid content ({error})",
+                    expected="what Espalier wrote",
+                    remedy="Restore it from a copy.",
+                )
+            ) from error
+
+    def check_resumes(self, stored: RunInfo) -> None:
+        """Check that the run ``stored`` can go on as this one.
+
+        Raises:
+            RunFolderError: options, model, data, fidelity or Espalier's major version differ; every difference is named.
+        """
+        self.options.check_resumes(stored.options)
+        compared = {
+            "the model's fingerprint": (self.model_fingerprint, stored.model_fingerprint),
+            "the data's fingerprint": (self.data_fingerprint, stored.data_fingerprint),
+            "samples": (self.samples, stored.samples),
+            "Espalier's major version": (_major(self.versions), _major(stored.versions)),
+        }
+        differences = [
+            f"{what} is {mine!r}, in the run {theirs!r}" for what, (mine, theirs) in compared.items() if mine != theirs
+        ]
+        if differences:
+            raise different_run(differences)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide results."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _major(versions: Mapping[str, str]) -> str:
+    return str(versions.get("espalier", "unknown")).partition(".")[0]

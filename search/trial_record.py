@@ -1,0 +1,151 @@
+"""One trial of a run, read back from the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+
+from ..errors import InputError, RunFolderError, describe
+from ..evaluators.configuration import Configuration
+from ..evaluators.request import Evaluation
+from ..jsonfile import read_json
+from ..spaces.policy import Policy
+
+State = Literal["complete", "failed", "duplicate", "abandoned", "running", "waiting"]
+
+ORIGIN = "origin"
+REASON = "reason"
+EVALUATION = "evaluation"
+DUPLICATE_OF = "duplicate_of"
+RETRY_OF = "retry_of"
+RETRIES = "retries"
+ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What was tried, where it came from and how it ended."""
+
+    number: int
+    state: State
+    """``duplicate``: its policy was evaluated before (``duplicate_of``) and not again; ``abandoned``: its search was
+    killed or interrupted meanwhile, and its policy is tried again by a later trial."""
+    origin: str
+    """``dense``, ``uniform 0.50``, ..., or ``sampler``."""
+    configuration: Configuration | None
+    """``None`` unless complete."""
+    reason: str | None
+    """Why it failed or was abandoned."""
+    started: float | None
+    """Epoch seconds."""
+    finished: float | None
+    """Epoch seconds."""
+    seconds: Mapping[str, float]
+    """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
+    duplicate_of: int | None = None
+    retry_of: int | None = None
+
+    @classmethod
+    def of(cls, trial: optuna.trial.FrozenTrial, folder: Path) -> TrialRecord:
+        """Read the record of ``trial``; its policy comes from ``folder``.
+
+        Raises:
+            RunFolderError: the policy of a complete trial is absent or torn.
+        """
+        attributes = trial.user_attrs
+        state = state_of(trial)
+        evaluation = evaluation_of(trial)
+        complete = state == "complete" and evaluation is not None
+        return cls(
+            number=trial.number,
+            state=state,
+            origin=attributes.get(ORIGIN, "sampler"),
+            configuration=read_configuration(trial.number, evaluation, folder) if complete and evaluation else None,
+            reason=attributes.get(REASON),
+            started=_epoch(trial.datetime_start),
+            finished=_epoch(trial.datetime_complete),
+            seconds=evaluation.seconds if evaluation else {},
+            duplicate_of=attributes.get(DUPLICATE_OF),
+            retry_of=attributes.get(RETRY_OF),
+        )
+
+
+def state_of(trial: optuna.trial.FrozenTrial) -> State:
+    """Return how ``trial`` stands, in the words of a run."""
+    if not trial.state.is_finished():
+        return "running" if trial.state == optuna.trial.TrialState.RUNNING else "waiting"
+    if DUPLICATE_OF in trial.user_attrs:
+        return "duplicate"
+    if trial.user_attrs.get(ABANDONED):
+        return "abandoned"
+    return "complete" if trial.state == optuna.trial.TrialState.COMPLETE else "failed"
+
+
+def evaluation_of(trial: optuna.trial.FrozenTrial) -> Evaluation | None:
+    """Return what ``trial`` was evaluated to, if it was."""
+    stored = trial.user_attrs.get(EVALUATION)
+    return None if stored is None else Evaluation(**stored)
+
+
+def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return ``evaluation`` as plain data, its numbers Python's own (Optuna's attributes take no NumPy scalars)."""
+    return {
+        "metrics": {name: None if value is None else _plain(value) for name, value in evaluation.metrics.items()},
+        "latency_source": evaluation.latency_source,
+        "latency_error": float(evaluation.latency_error),
+        "samples": int(evaluation.samples),
+        "seconds": {step: round(float(seconds), 6) for step, seconds in evaluation.seconds.items()},
+    }
+
+
+def read_configuration(number: int, evaluation: Evaluation, folder: Path) -> Configuration:
+    """Return the configuration of trial ``number``; its weights are named where their file exists."""
+    weights = weights_name(number)
+    return Configuration(
+        trial=number,
+        policy=read_policy(folder / policy_name(number)),
+        metrics=evaluation.metrics,
+        latency_source=evaluation.latency_source,
+        latency_error=evaluation.latency_error,
+        samples=evaluation.samples,
+        weights=weights if (folder / weights).exists() else None,
+    )
+
+
+def read_policy(path: Path) -> Policy:
+    """Read one ``policies/N.json``.
+
+    Raises:
+        RunFolderError: it is absent, torn or malformed.
+    """
+    try:
+        return Policy.from_dict(read_json(path))
+    except RunFolderError:
+        raise
+    except InputError as error:
+        raise RunFolderError(
+            describe(f"{path} is no policy ({error})", expected="what Espalier wrote", remedy="Restore it from a copy.")
+        ) from error
+
+
+def policy_name(number: int) -> str:
+    """Return where a trial's policy lies in its run folder."""
+    return f"policies/{number}.json"
+
+
+def weights_name(number: int) -> str:
+    """Return where a trial's weights lie in its run folder, if they were kept."""
+    return f"weights/{number}.safetensors"
+
+
+def _plain(value: float) -> float | int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
+
+
+def _epoch(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
