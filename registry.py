@@ -28,7 +28,9 @@ class Registry(Generic[T]):
             ValueError: ``name`` is taken.
         """
         if name in self._entries:
-            raise ValueError(f"{self._kind} {name!r} is registered already as {self._entries[name]!r}; choose another name.")
+            raise ValueError(
+                f"{self._kind} {name!r} is registered already as {self._entries[name]!r}; choose another name."
+            )
         self._entries[name] = entry
         return entry
 

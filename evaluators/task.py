@@ -13,7 +13,7 @@ from torch import nn
 from ..spaces.inputs import Inputs
 
 Data = Any
-"""``(x, y)`` tensors with the samples along dimension 0, a ``Dataset`` of such pairs, or a ``DataLoader`` of batches."""
+"""``(x, y)`` tensors with samples along dimension 0, a ``Dataset`` of such pairs, or a ``DataLoader`` of batches."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,32 @@
+"""What can be pruned: groups, criteria, pruning types, policies, the search space, applying a policy."""
+
 from __future__ import annotations
+
+from .apply import prune
+from .criteria import CRITERIA
+from .fingerprint import fingerprint
+from .groups import FrozenGroup, Graph, Group, Slice
+from .policy import Choice, Policy
+from .pruning_types import PRUNING_TYPES
+from .rankings import Rankings, Samples, rank
+from .search_space import Parameter, SearchSpace
+from .trace import trace
+
+__all__ = [
+    "CRITERIA",
+    "PRUNING_TYPES",
+    "Choice",
+    "FrozenGroup",
+    "Graph",
+    "Group",
+    "Parameter",
+    "Policy",
+    "Rankings",
+    "Samples",
+    "SearchSpace",
+    "Slice",
+    "fingerprint",
+    "prune",
+    "rank",
+    "trace",
+]

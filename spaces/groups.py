@@ -54,7 +54,9 @@ class Group:
     def widths(self, multiple: int = 1) -> tuple[int, ...]:
         """Return the channel counts worth keeping: multiples of ``multiple`` and all channels, ascending."""
         if multiple < 1:
-            raise ValueError(describe(f"channel multiple {multiple}", expected="1 or more", remedy="Correct the device."))
+            raise ValueError(
+                describe(f"channel multiple {multiple}", expected="1 or more", remedy="Correct the device.")
+            )
         return (*range(multiple, self.channels, multiple), self.channels)
 
     def width_near(self, sparsity: float, multiple: int = 1) -> int:

@@ -39,14 +39,18 @@ def _convolution(module: _ConvNd, produces: bool) -> tuple[tuple[str, int], ...]
     if is_depthwise(module):
         return _present(module, ("weight", 0), ("bias", 0))
     if module.groups > 1:
-        raise UnsupportedLayerError(f"its channels reach a convolution in {module.groups} groups, which must stay equal")
+        raise UnsupportedLayerError(
+            f"its channels reach a convolution in {module.groups} groups, which must stay equal"
+        )
     out, inputs = (1, 0) if isinstance(module, _ConvTransposeNd) else (0, 1)
     return _present(module, ("weight", out), ("bias", 0)) if produces else (("weight", inputs),)
 
 
 def is_depthwise(module: nn.Module) -> bool:
     """Return whether ``module`` is a convolution with one filter for each channel."""
-    return isinstance(module, _ConvNd) and module.groups > 1 and module.groups == module.in_channels == module.out_channels
+    return (
+        isinstance(module, _ConvNd) and module.groups > 1 and module.groups == module.in_channels == module.out_channels
+    )
 
 
 def _present(module: nn.Module, *entries: tuple[str, int]) -> tuple[tuple[str, int], ...]:

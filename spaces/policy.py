@@ -27,7 +27,9 @@ class Choice:
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.of:
             raise InputError(
-                describe(f"kept {self.kept} of {self.of}", expected=f"kept in 1..{self.of}", remedy="Correct the policy.")
+                describe(
+                    f"kept {self.kept} of {self.of}", expected=f"kept in 1..{self.of}", remedy="Correct the policy."
+                )
             )
 
     @property
@@ -129,7 +131,9 @@ class Policy:
         if data.get("version") != VERSION:
             raise InputError(
                 describe(
-                    f"policy version {data.get('version')!r}", expected=str(VERSION), remedy="Use the Espalier that wrote it."
+                    f"policy version {data.get('version')!r}",
+                    expected=str(VERSION),
+                    remedy="Use the Espalier that wrote it.",
                 )
             )
         try:
@@ -140,7 +144,11 @@ class Policy:
             return cls(data["model_fingerprint"], choices, data["precision"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                describe(f"policy without a valid {error}", expected="the fields of policies/N.json", remedy="Restore the file.")
+                describe(
+                    f"policy without a valid {error}",
+                    expected="the fields of policies/N.json",
+                    remedy="Restore the file.",
+                )
             ) from error
 
     @classmethod
@@ -152,5 +160,7 @@ class Policy:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
             raise InputError(
-                describe(f"policy text that is no JSON ({error})", expected="a policy's JSON", remedy="Restore the file.")
+                describe(
+                    f"policy text that is no JSON ({error})", expected="a policy's JSON", remedy="Restore the file."
+                )
             ) from error

@@ -1,0 +1,125 @@
+"""Rankings of every group's channels by every criterion, computed once for a network."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..errors import InputError, describe
+from .criteria import CRITERIA, Evidence
+from .groups import Graph
+from .inputs import Inputs, call
+from .slicing import named_tensors
+
+Loss = Callable[[Any, Any], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Batches of training data and the loss, for criteria that look at gradients."""
+
+    batches: Sequence[tuple[Inputs, Any]]
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """For each criterion and group: all channels, the one most worth keeping first."""
+
+    order: Mapping[str, Mapping[str, tuple[int, ...]]]
+
+    def of(self, criterion: str, group: str) -> tuple[int, ...]:
+        """Return the ranking of one group's channels.
+
+        Raises:
+            InputError: that criterion was not computed.
+        """
+        if criterion not in self.order:
+            raise InputError(
+                describe(
+                    f"no ranking by {criterion!r}",
+                    expected=f"one of {', '.join(self.order)}",
+                    remedy="Name the criterion when ranking.",
+                )
+            )
+        return self.order[criterion][group]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"version": 1, "order": {c: {g: list(r) for g, r in gs.items()} for c, gs in self.order.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Rankings:
+        """Rebuild from :meth:`to_dict`'s data."""
+        return cls({c: {g: tuple(r) for g, r in gs.items()} for c, gs in data["order"].items()})
+
+
+def rank(
+    model: nn.Module, graph: Graph, criteria: Iterable[str], *, samples: Samples | None = None, seed: int = 0
+) -> Rankings:
+    """Rank the channels of every group by every criterion.
+
+    Where a criterion cannot tell a group's channels apart (no BatchNorm for ``bn_scale``), ``l2`` stands in, with a
+    warning.
+
+    Args:
+        model: the dense network; left as it is.
+        graph: its trace.
+        criteria: names of criteria.
+        samples: needed by criteria that look at gradients.
+        seed: of the criterion ``random``.
+
+    Raises:
+        UnknownNameError: a criterion is unknown.
+        InputError: a criterion needs samples and got none.
+    """
+    names = tuple(dict.fromkeys(criteria))
+    needy = [n for n in names if CRITERIA.get(n).needs_gradients]
+    if needy and samples is None:
+        raise InputError(
+            describe(f"criterion {needy[0]!r} without samples", expected="training samples", remedy="Pass samples=.")
+        )
+    evidence = Evidence(
+        tensors=named_tensors(model),
+        gradients=_gradients(model, samples) if needy and samples is not None else {},
+        norm_layers=frozenset(n for n, m in model.named_modules() if isinstance(m, _BatchNorm)),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return Rankings({name: _rank_groups(name, graph, evidence) for name in names})
+
+
+def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple[int, ...]]:
+    criterion, stand_in = CRITERIA.get(name), CRITERIA.get("l2")
+    lacking = [g.name for g in graph.groups if not criterion.applies(g, evidence)]
+    if lacking:
+        warnings.warn(
+            f"Criterion {name!r} ranks {len(lacking)} of {len(graph)} groups by l2: they lack what it looks at "
+            f"({', '.join(lacking[:3])}, ...). Leave it out of the criteria to avoid duplicates of l2.",
+            stacklevel=3,
+        )
+    rankings = {}
+    for group in graph.groups:
+        chosen = stand_in if group.name in lacking else criterion
+        scores = chosen.scores(group, evidence)
+        rankings[group.name] = tuple(torch.argsort(scores, descending=True, stable=True).tolist())
+    return rankings
+
+
+def _gradients(model: nn.Module, samples: Samples) -> dict[str, torch.Tensor]:
+    network = copy.deepcopy(model).eval()
+    parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
+    total = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    for inputs, targets in samples.batches:
+        loss = samples.loss(call(network, inputs), targets)
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                total[name] += gradient
+    return total
