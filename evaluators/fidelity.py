@@ -1,0 +1,14 @@
+"""How many training samples an evaluation sees unless told otherwise."""
+
+from __future__ import annotations
+
+from .data import batches
+from .task import Task
+
+_EPOCHS = 8
+_MOST = 12_800
+
+
+def default_samples(task: Task) -> int:
+    """Return the fidelity of a search: eight epochs of the training data, and 12,800 samples at most."""
+    return min(_EPOCHS * batches(task.train, name="train").samples, _MOST)

@@ -1,0 +1,97 @@
+"""A short fine-tune at a stated fidelity: so many samples, no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import EvaluationError, describe
+from ..spaces.inputs import call, channels_last, map_tensors, tensors_of
+from .data import Batch, as_network_input, batches
+from .task import Task
+
+_WARM_UP = 0.1
+"""Share of the steps over which the learning rate rises to its peak; then it falls along a cosine to zero."""
+
+
+def fine_tune(model: nn.Module, task: Task, samples: int, generator: torch.Generator) -> nn.Module:
+    """Train ``model`` in place on ``samples`` training samples and return it in eval mode.
+
+    SGD with Nesterov momentum 0.9, weight decay 1e-4, a one-cycle learning rate that peaks at ``task.learning_rate``
+    and gradients clipped to norm 5. All randomness comes from ``generator``; the global one is left as it was.
+
+    Raises:
+        EvaluationError: the loss is no longer finite.
+    """
+    if samples <= 0:
+        return model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        if task.fine_tune is not None:
+            return task.fine_tune(model, task, samples, generator).eval()
+        return _train(model, task, samples, generator)
+
+
+def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generator) -> nn.Module:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=task.learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    steps = math.ceil(samples / task.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
+    model.train()
+    for inputs, targets in endless(task, samples, generator):
+        optimizer.zero_grad(set_to_none=True)
+        loss = task.loss(call(model, inputs), targets)
+        if not torch.isfinite(loss):
+            raise EvaluationError(
+                describe(
+                    f"loss {float(loss)} while fine-tuning",
+                    expected="a finite number",
+                    remedy=f"Lower the task's learning_rate (now {task.learning_rate}).",
+                )
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate at ``step`` of ``steps``."""
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def endless(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Yield shuffled, augmented training batches, epoch after epoch, until ``samples`` samples were given."""
+    source = batches(task.train, name="train")
+    seen = 0
+    while seen < samples:
+        for inputs, targets in source.walk(task.batch_size, generator=generator):
+            left = samples - seen
+            if left <= 0:
+                return
+            size = len(tensors_of(targets)[0])
+            if size > left:
+                inputs, targets = _first(inputs, left), _first(targets, left)
+            # A single sample gives BatchNorm no variance to train on.
+            if min(size, left) > 1:
+                yield _prepared(inputs, task, generator), targets
+            seen += min(size, left)
+
+
+def _prepared(inputs: Any, task: Task, generator: torch.Generator) -> Any:
+    floating = as_network_input(inputs, task.example_input)
+    if task.augment is not None:
+        floating = task.augment(floating, generator)
+    return channels_last(floating)
+
+
+def _first(structure: Any, count: int) -> Any:
+    return map_tensors(lambda t: t[:count], structure)

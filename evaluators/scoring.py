@@ -1,0 +1,54 @@
+"""How good a network is on data, by its task's metric."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from ..errors import EvaluationError, describe
+from ..spaces.inputs import call, channels_last, tensors_of
+from .data import as_network_input, batches
+from .metrics import metric_of
+from .task import Task
+
+_BATCH = 256
+
+
+def score(model: nn.Module, task: Task, data: Any, *, limit: int | None = None) -> float:
+    """Return the task's metric of ``model`` on ``data``, taken over all of it at once.
+
+    Args:
+        model: the network; left in eval mode.
+        task: says which metric, or replaces this loop by its ``evaluate``.
+        data: in any form that a task's data may have.
+        limit: looks at no more samples than this.
+
+    Raises:
+        EvaluationError: the metric is not finite.
+    """
+    model.eval()
+    value = task.evaluate(model, data) if task.evaluate is not None else _measure(model, task, data, limit)
+    if not math.isfinite(value):
+        raise EvaluationError(
+            describe(f"metric {task.metric!r} gave {value}", expected="a finite number", remedy="Check the task's metric.")
+        )
+    return float(value)
+
+
+def _measure(model: nn.Module, task: Task, data: Any, limit: int | None) -> float:
+    outputs, targets = [], []
+    with torch.no_grad():
+        for inputs, wanted in batches(data, name="scored").walk(_BATCH, limit=limit):
+            outputs.append(call(model, channels_last(as_network_input(inputs, task.example_input))))
+            targets.append(wanted)
+    return float(metric_of(task.metric)(_joined(outputs), _joined(targets)))
+
+
+def _joined(parts: list[Any]) -> Any:
+    if not tensors_of(parts[0]):
+        return [item for part in parts for item in part]
+    return tree_map(lambda *leaves: torch.cat(leaves) if isinstance(leaves[0], torch.Tensor) else leaves[0], *parts)

@@ -1,0 +1,222 @@
+"""What a policy is worth on a task: prune, recalibrate, fine-tune, validate, and ask what it costs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import EspalierError, EvaluationError, RunFolderError, describe
+from ..spaces.apply import prune
+from ..spaces.groups import Graph
+from ..spaces.policy import Policy
+from ..spaces.rankings import Rankings
+from .batch_norm import recalibrate
+from .data import as_network_input, batches
+from .fine_tune import fine_tune
+from .hardware.base import Cost, CostModel
+from .hardware.device import Device
+from .hardware.estimate import cost_model_for
+from .request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from .scoring import score
+from .task import Task
+
+RECALIBRATION_SAMPLES = 512
+PROBE_SAMPLES = 1_000
+"""Accuracy after recalibration alone and accuracy on training data are taken on at most so many samples."""
+
+
+@dataclass
+class TaskEvaluator:
+    """Evaluates policies on one task and device. Built once in each process; picklable until first used.
+
+    Args:
+        task: the trained network, its data, loss and metric.
+        graph: its trace.
+        rankings: of every criterion that the policies use.
+        device: what costs are asked for.
+        threads: how many threads training and measuring may use.
+    """
+
+    task: Task
+    graph: Graph
+    rankings: Rankings
+    device: Device
+    threads: int = 1
+    _dense: nn.Module | None = field(default=None, init=False, repr=False)
+    _cost_model: CostModel | None = field(default=None, init=False, repr=False)
+
+    @property
+    def dense_model(self) -> nn.Module:
+        """The network as it was brought; callers must not change it."""
+        if self._dense is None:
+            self._dense = self.task.model().eval()
+        return self._dense
+
+    @property
+    def cost_model(self) -> CostModel:
+        """Tells what networks cost on the device."""
+        if self._cost_model is None:
+            self._cost_model = cost_model_for(self.device, threads=self.threads)
+        return self._cost_model
+
+    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+        """Return what the request's policy is worth, after writing its weights where the request says.
+
+        Raises:
+            EvaluationError: this candidate diverged, ran out of memory or could not be built.
+        """
+        try:
+            return self._evaluate(request)
+        except EspalierError:
+            raise
+        except (RuntimeError, MemoryError, ArithmeticError, ValueError) as error:
+            raise EvaluationError(f"trial {request.trial}: {type(error).__name__}: {error}") from error
+
+    def _evaluate(self, request: EvaluationRequest) -> Evaluation:
+        clock = _Clock()
+        generator = torch.Generator().manual_seed(request.seed)
+        with clock.step("prune"):
+            model = self.pruned(request.policy)
+            self._recalibrate(model)
+        with clock.step("validate"):
+            recalibrated = score(model, self.task, self.task.validation, limit=PROBE_SAMPLES)
+        with clock.step("train"):
+            model = fine_tune(model, self.task, request.samples, generator)
+        with clock.step("validate"):
+            scores = self._scores(model)
+        with clock.step("cost"):
+            cost = self._cost(model, request.policy.precision)
+        if request.weights_path is not None:
+            save_weights(model, Path(request.weights_path))
+        metrics = {**scores, "accuracy_recalibrated": recalibrated, **cost_metrics(cost)}
+        return Evaluation(metrics, cost.source, cost.latency_error, request.samples, clock.seconds)
+
+    def dense(self) -> Evaluation:
+        """Return what the network is worth as it was brought."""
+        scores = self._scores(self.dense_model)
+        cost = self._cost(self.dense_model, "fp32")
+        metrics = {**scores, "accuracy_recalibrated": scores["accuracy"], **cost_metrics(cost)}
+        return Evaluation(metrics, cost.source, cost.latency_error, 0)
+
+    def cost(self, policy: Policy) -> Evaluation:
+        """Return what a policy costs, without training it: metrics hold no accuracy."""
+        found = self._cost(self.pruned(policy), policy.precision)
+        return Evaluation(cost_metrics(found), found.source, found.latency_error, 0)
+
+    def pruned(self, policy: Policy) -> nn.Module:
+        """Return the pruned network with the dense network's weights."""
+        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings)
+        return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def rebuild(self, policy: Policy, weights_path: str | None) -> nn.Module:
+        """Return the pruned network with its fine-tuned weights, or with the dense ones where the path is ``None``.
+
+        Raises:
+            RunFolderError: the weights are absent, torn or of another network.
+        """
+        model = self.pruned(policy)
+        if weights_path is not None:
+            load_weights(model, Path(weights_path))
+        return model.eval()
+
+    def finish(self, members: Sequence[FinishRequest]) -> tuple[FinishedNetwork, ...]:
+        """Return the final numbers of the dense network, first, and of every member.
+
+        The test score is read here and nowhere else. Where the device can be reached, all networks are measured anew
+        in turns, so that a drift of the machine meets all alike.
+        """
+        models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path) for m in members)]
+        precisions = ["fp32", *(m.policy.precision for m in members)]
+        costs = self._costs_in_turns(models, precisions)
+        trials: list[int | None] = [None, *(m.trial for m in members)]
+        return tuple(
+            self._finished(trial, model, cost, precision)
+            for trial, model, cost, precision in zip(trials, models, costs, precisions, strict=True)
+        )
+
+    def _finished(self, trial: int | None, model: nn.Module, cost: Cost, precision: str) -> FinishedNetwork:
+        metrics: dict[str, float | None] = {"accuracy": score(model, self.task, self.task.validation), "test_accuracy": None}
+        if self.task.test is not None:
+            metrics["test_accuracy"] = score(model, self.task, self.task.test)
+        layers = self.cost_model.profile(model, self.task.example_input, precision=precision)
+        return FinishedNetwork(trial, {**metrics, **cost_metrics(cost)}, cost.source, cost.latency_error, layers)
+
+    def _costs_in_turns(self, models: Sequence[nn.Module], precisions: Sequence[str]) -> list[Cost]:
+        together = getattr(self.cost_model, "estimate_together", None)
+        if together is not None and set(precisions) == {"fp32"}:
+            return list(together(models, self.task.example_input))
+        return [self._cost(m, p) for m, p in zip(models, precisions, strict=True)]
+
+    def _cost(self, model: nn.Module, precision: str) -> Cost:
+        return self.cost_model.estimate(model, self.task.example_input, precision=precision)
+
+    def _scores(self, model: nn.Module) -> dict[str, float | None]:
+        accuracy = score(model, self.task, self.task.validation)
+        return {"accuracy": accuracy, "train_accuracy": score(model, self.task, self.task.train, limit=PROBE_SAMPLES)}
+
+    def _recalibrate(self, model: nn.Module) -> None:
+        walk = batches(self.task.train, name="train").walk(
+            self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
+        )
+        recalibrate(model, (as_network_input(inputs, self.task.example_input) for inputs, _ in walk))
+
+
+def cost_metrics(cost: Cost) -> dict[str, float | None]:
+    """Return a cost as the metrics of ``front.json``."""
+    return {
+        "latency_ms": cost.latency_ms,
+        "size_bytes": cost.size_bytes,
+        "macs": cost.macs,
+        "params": cost.params,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "energy_mj": cost.energy_mj,
+    }
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the network's tensors to a safetensors file, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary)
+    temporary.replace(path)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read a safetensors file into ``model``, in place.
+
+    Raises:
+        RunFolderError: the file is absent, torn, or of a network of other shapes.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise RunFolderError(
+            describe(
+                f"weights {path} cannot be used ({first})",
+                expected="the safetensors file that this policy's trial wrote",
+                remedy="Restore it from a copy, or run the trial again.",
+            )
+        ) from error
+
+
+class _Clock:
+    """Adds up wall time by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
