@@ -88,5 +88,6 @@ def _torchscript(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any
         # Chosen for its speed; both its deprecation and its tracer's remarks on fixed shapes are known.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
         torch.onnx.export(model, args, stream, dynamo=False, opset_version=OPSET, do_constant_folding=True, **options)
     return stream.getvalue()

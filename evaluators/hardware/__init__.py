@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""What a network costs on a device: devices, cost models, measuring and calibration."""

@@ -41,6 +41,8 @@ class Cost:
     energy_mj: float | None
     fits: bool
     """Whether size and peak memory are within the device's limits."""
+    precision: str = "fp32"
+    """What latency, size, memory and energy are told for: the precision that the network is deployed at."""
     layers: tuple[LayerCost, ...] = ()
 
     @property

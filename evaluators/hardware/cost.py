@@ -1,0 +1,78 @@
+"""A network's cost put together from its kernels, its latency and its device."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...errors import InputError, describe
+from ..counting import count_params, element_bytes, size_bytes
+from .base import Cost, LayerCost
+from .device import Device
+from .kernels import Kernel, KernelGraph
+from .memory import peak_memory_bytes
+
+
+def deployed_precision(device: Device, precision: str) -> str:
+    """Return the precision that costs are told at.
+
+    Raises:
+        InputError: the device neither runs ``precision`` nor says what it is deployed as.
+    """
+    element_bytes(precision)
+    deployed = device.deployed_precision(precision)
+    if deployed is None:
+        raise InputError(
+            describe(
+                f"precision {precision} on {device.name}",
+                expected=f"one of {', '.join((*device.precisions, *device.deployed_as))}",
+                remedy="Choose another precision or device.",
+            )
+        )
+    return deployed
+
+
+def build_cost(
+    model: nn.Module,
+    graph: KernelGraph,
+    device: Device,
+    *,
+    precision: str,
+    latency_ms: float,
+    error: float,
+    source: str,
+    layers: tuple[LayerCost, ...],
+) -> Cost:
+    """Return the whole cost of a network.
+
+    Args:
+        model: the network, for its parameters.
+        graph: its fused kernels.
+        device: for its limits and its power.
+        precision: what the network is deployed at.
+        latency_ms: of one input.
+        error: half the width of the latency's interval, as a fraction of it.
+        source: what told the latency.
+        layers: what each kernel costs.
+    """
+    size = size_bytes(model, precision)
+    memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision))
+    return Cost(
+        latency_ms=latency_ms,
+        latency_low=latency_ms * (1 - error),
+        latency_high=latency_ms * (1 + error),
+        source=source,
+        size_bytes=size,
+        macs=graph.macs,
+        params=count_params(model),
+        peak_memory_bytes=memory,
+        energy_mj=None if device.power_w is None else device.power_w.value * latency_ms,
+        fits=device.fits(size_bytes=size, peak_memory_bytes=memory),
+        precision=precision,
+        layers=layers,
+    )
+
+
+def layer_cost(kernel: Kernel, *, precision: str, latency_ms: float | None = None) -> LayerCost:
+    """Return one kernel's share of the cost."""
+    moved = kernel.bytes_moved(element_bytes(precision))
+    return LayerCost(kernel.layer, kernel.kind, kernel.macs, moved, latency_ms)

@@ -1,0 +1,248 @@
+"""A device: what a network runs on, with what, and how fast that is. One YAML file each; every number has a source.
+
+A cost belongs to device x runtime x version x threads x precision, never to a device alone, so that is a device's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ...errors import InputError, describe, unknown_name
+from .operations import KINDS
+
+FOLDER = Path(__file__).parent / "devices"
+FALLBACKS = {
+    "pointwise_conv": "conv", "grouped_conv": "conv", "depthwise_conv": "conv", "transposed_conv": "conv",
+    "linear": "conv", "matmul": "linear", "attention": "linear", "recurrent": "linear",
+}
+"""The kind whose efficiency stands in where a device states none; kinds without MACs fall back to ``elementwise``."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Quantity(_Strict):
+    """A number and where it comes from."""
+
+    value: float = Field(gt=0)
+    source: str = Field(min_length=8)
+
+
+class Efficiencies(_Strict):
+    """What each kind of kernel reaches: of the peak where it has MACs, of the bandwidth where it has none."""
+
+    values: dict[str, float]
+    source: str = Field(min_length=8)
+
+    @field_validator("values")
+    @classmethod
+    def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
+        for kind, value in values.items():
+            if kind not in KINDS:
+                raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
+            if not 0 < value <= 4:
+                raise ValueError(f"efficiency of {kind} is {value}; expected one in (0, 4]")
+        missing = {"conv", "elementwise"} - set(values)
+        if missing:
+            raise ValueError(f"efficiencies lack {', '.join(sorted(missing))}, which others fall back to")
+        return values
+
+    def of(self, kind: str) -> float:
+        """Return the efficiency of ``kind``, or of the kind that stands in for it."""
+        while kind not in self.values:
+            kind = FALLBACKS.get(kind, "elementwise")
+        return self.values[kind]
+
+
+class Tile(_Strict):
+    """Channels that the kernels compute at a time: a layer pays for whole tiles."""
+
+    input: int = Field(ge=1)
+    output: int = Field(ge=1)
+    source: str = Field(min_length=8)
+
+
+class Speeds(_Strict):
+    """The roofline of one precision: time = max(MACs / (peak x efficiency), bytes / bandwidth) + overhead, per kernel."""
+
+    peak_macs_per_s: Quantity
+    bandwidth_bytes_per_s: Quantity
+    overhead_us: Quantity
+    """Per kernel."""
+    tile: Tile
+    efficiency: Efficiencies
+
+
+class FitError(_Strict):
+    """How far the fitted roofline is from measurements that it was not fitted to."""
+
+    source: str = Field(min_length=8)
+    """The measurements."""
+    command: str
+    """What repeats the fit."""
+    fitted: int = Field(ge=1)
+    """Measured networks that the speeds were fitted to."""
+    held_out: int = Field(ge=1)
+    method: Literal["held-out", "leave-one-out"]
+    median_relative_error: float = Field(ge=0)
+    share_within_10_percent: float = Field(ge=0, le=1)
+    spearman: float = Field(ge=-1, le=1)
+    interval_90: float = Field(gt=0, lt=1)
+    """Half-width, as a fraction of the prediction, that holds 90 % of the held-out measurements (all, if fewer than 10)."""
+
+
+class Limits(_Strict):
+    """What must hold a network; ``None`` is no limit."""
+
+    flash_bytes: Quantity | None = None
+    """For the parameters."""
+    ram_bytes: Quantity | None = None
+    """For the activations."""
+
+
+class Device(_Strict):
+    """A device x runtime x version x threads x precision, its limits and its speeds."""
+
+    version: Literal[1] = 1
+    name: str
+    description: str
+    runtime: str
+    runtime_version: str
+    threads: int = Field(ge=1)
+    precisions: tuple[str, ...] = Field(min_length=1)
+    """What runs on the device."""
+    deployed_as: dict[str, str] = Field(default_factory=dict)
+    """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs int8
+    only. Accuracy is then measured at the precision asked for, latency, size, memory and energy are of the deployed one."""
+    channel_multiple: dict[str, int]
+    """Per precision, the channel multiple worth searching on."""
+    limits: Limits = Limits()
+    cost_model: Literal["measured", "roofline"] = "roofline"
+    reachable: bool = False
+    """Whether it is the machine that this process runs on, so that networks can be measured."""
+    speeds: dict[str, Speeds] = Field(default_factory=dict)
+    """Per precision; what the roofline needs."""
+    power_w: Quantity | None = None
+    """Mean power during inference."""
+    fit: dict[str, FitError] = Field(default_factory=dict)
+    """Per precision, how well the speeds predict."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Device:
+        for precision in self.precisions:
+            if precision not in self.channel_multiple:
+                raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
+            if self.cost_model == "roofline" and (precision not in self.speeds or precision not in self.fit):
+                raise ValueError(f"speeds and fit lack {precision}, which the roofline needs")
+        for asked, deployed in self.deployed_as.items():
+            if deployed not in self.precisions or asked in self.precisions:
+                raise ValueError(f"deployed_as maps {asked} to {deployed}; map what does not run to what runs")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Device, runtime, version, threads and precisions, as one text."""
+        precisions = ",".join(self.precisions)
+        return f"{self.name} x {self.runtime} {self.runtime_version} x {self.threads} thread(s) x {precisions}"
+
+    def deployed_precision(self, precision: str) -> str | None:
+        """Return the precision that costs are told at where ``precision`` is asked for; ``None`` if it cannot be."""
+        return precision if precision in self.precisions else self.deployed_as.get(precision)
+
+    def alignment(self, precision: str = "fp32") -> int:
+        """Return the channel multiple worth searching on; 1 for a precision that the device does not know."""
+        return self.channel_multiple.get(self.deployed_precision(precision) or precision, 1)
+
+    def note(self, precision: str = "fp32") -> str:
+        """Return what a reader of this device's numbers must know; empty if they are what they seem."""
+        deployed = self.deployed_precision(precision)
+        if deployed in (None, precision):
+            return ""
+        return (
+            f"{self.name} runs {deployed}: latency, size, peak memory and energy are of the network deployed as {deployed}; "
+            f"accuracy is measured at {precision}"
+        )
+
+    def fits(self, *, size_bytes: int, peak_memory_bytes: int) -> bool:
+        """Return whether a network's parameters and activations are within the limits."""
+        flash, ram = self.limits.flash_bytes, self.limits.ram_bytes
+        return (flash is None or size_bytes <= flash.value) and (ram is None or peak_memory_bytes <= ram.value)
+
+    def to_yaml(self) -> str:
+        """Return the text that :func:`load_device` reads back as an equal device."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+    @classmethod
+    def from_yaml(cls, text: str, *, origin: str = "the text given") -> Device:
+        """Return the device that a YAML text describes.
+
+        Raises:
+            InputError: it is no YAML, a field is missing, unknown or out of its range.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise _malformed(origin, f"no YAML ({error})") from error
+        if not isinstance(data, Mapping):
+            raise _malformed(origin, f"a {type(data).__name__}, no mapping")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _malformed(origin, _faults(error)) from error
+
+
+def device_names() -> tuple[str, ...]:
+    """Return the names of the devices that Espalier ships."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def load_device(name_or_path: str | Path) -> Device:
+    """Return a shipped device by its name, or the device that a YAML file describes.
+
+    Raises:
+        UnknownNameError: no device has that name; near names are suggested.
+        InputError: the file is absent or malformed.
+    """
+    text = str(name_or_path)
+    path = FOLDER / f"{text}.yaml"
+    if text in device_names():
+        return Device.from_yaml(path.read_text(encoding="utf-8"), origin=path.name)
+    if not text.endswith((".yaml", ".yml")):
+        raise unknown_name("device", text, device_names())
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(
+            describe(f"no file {text}", expected="a device's YAML file", remedy="Check the path, or use a device's name.")
+        )
+    return Device.from_yaml(path.read_text(encoding="utf-8"), origin=text)
+
+
+def _malformed(origin: str, fault: str) -> InputError:
+    remedy = "Compare it with a shipped one: espalier devices host."
+    return InputError(describe(f"{origin} is {fault}", expected="the YAML of a device", remedy=remedy))
+
+
+def _faults(error: ValidationError) -> str:
+    faults: list[str] = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "the whole"
+        faults.append(f"{place}: {_fault(item)}")
+    return "malformed at " + "; ".join(faults)
+
+
+def _fault(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return str(unknown_name("field", str(item["loc"][-1]), _field_names()))
+    return f"{item['msg']} (got {item.get('input')!r})"
+
+
+def _field_names() -> set[str]:
+    models = (Device, Speeds, Limits, Quantity, Efficiencies, Tile, FitError)
+    return {name for model in models for name in model.model_fields}

@@ -1,0 +1,58 @@
+"""What a network costs on a device, by the cost model that the device's file names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from ...registry import Registry
+from ..task import Inputs
+from .base import Cost, CostModel
+from .device import Device, load_device
+from .measured import MeasuredModel
+from .roofline import RooflineModel
+
+COST_MODELS: Registry[Callable[[Device, int | None], CostModel]] = Registry("cost model")
+"""Cost models by their source; each is built from a device and a number of threads (``None``: the device's own)."""
+
+
+def _measured(device: Device, threads: int | None) -> CostModel:
+    return MeasuredModel(device, threads=threads)
+
+
+def _roofline(device: Device, threads: int | None) -> CostModel:
+    # A roofline's speeds belong to the device's own number of threads, whatever a worker here has.
+    return RooflineModel(device)
+
+
+COST_MODELS.add("measured", _measured)
+COST_MODELS.add("roofline", _roofline)
+
+
+def cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
+    """Return what tells costs on ``device``: ``measured`` for this machine, ``roofline`` for what cannot be reached.
+
+    Args:
+        device: as loaded.
+        threads: for measurements; the device's own number unless given. A roofline keeps the device's own.
+    """
+    return COST_MODELS.get(device.cost_model)(device, threads)
+
+
+def estimate(
+    model: nn.Module, example_input: Inputs, *, device: str | Path | Device, precision: str = "fp32"
+) -> Cost:
+    """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1) on ``device``.
+
+    On a device that runs another precision than the one asked for, costs are of the network as deployed there:
+    ``Cost.precision`` says which, ``Device.note`` says so in words.
+
+    Raises:
+        UnknownNameError: no such device or precision.
+        InputError: the device neither runs the precision nor says what it is deployed as.
+        EvaluationError: the network cannot run or be exported.
+    """
+    found = device if isinstance(device, Device) else load_device(device)
+    return cost_model_for(found).estimate(model, example_input, precision=precision)

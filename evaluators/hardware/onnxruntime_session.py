@@ -1,0 +1,116 @@
+"""ONNX Runtime sessions made for timing: threads pinned, denormals as zero, and the runtime's own profile."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from ...errors import EvaluationError, describe
+
+RUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class ProfiledNode:
+    """One kernel of the optimised graph, as the runtime ran it."""
+
+    name: str
+    operator: str
+    """Such as ``Conv``, ``FusedConv``, ``ReorderInput``."""
+    latency_ms: float
+    """Median over the runs."""
+
+
+def runtime_version() -> str:
+    """Return the version of ONNX Runtime installed."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None) -> Any:
+    """Return a session on the CPU that runs kernels one after the other, each on ``threads`` threads.
+
+    Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
+
+    Raises:
+        EvaluationError: ONNX Runtime refuses the network.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own exceptions share no base but Exception
+        raise EvaluationError(
+            describe(
+                f"ONNX Runtime {runtime_version()} refuses the network: {error}",
+                expected="a network whose operators it has",
+                remedy="Replace the operator named.",
+            )
+        ) from error
+
+
+def runner(session: Any, feed: Mapping[str, np.ndarray]) -> Callable[[], None]:
+    """Return a function that runs the session once on ``feed``."""
+    used = {i.name for i in session.get_inputs()}
+    inputs = {name: np.ascontiguousarray(array) for name, array in feed.items() if name in used}
+
+    def run() -> None:
+        session.run(None, inputs)
+
+    return run
+
+
+def profile_nodes(
+    onnx: bytes, feed: Mapping[str, np.ndarray], *, threads: int, runs: int = 20, seconds: float = 0.5
+) -> tuple[ProfiledNode, ...]:
+    """Return the median time of each kernel by the runtime's own profiler, in execution order.
+
+    Args:
+        onnx: the exported network.
+        feed: its inputs.
+        threads: per kernel.
+        runs: at most so many runs, after a warm-up of two.
+        seconds: no new run starts after this time.
+    """
+    with tempfile.TemporaryDirectory(prefix="espalier-profile-") as folder:
+        session = open_session(onnx, threads=threads, profile_prefix=str(Path(folder) / "profile"))
+        run = runner(session, feed)
+        start = time.perf_counter()
+        for count in range(runs + 2):
+            if count > 4 and time.perf_counter() - start > seconds:
+                break
+            run()
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return _nodes(events)
+
+
+def _nodes(events: list[dict[str, Any]]) -> tuple[ProfiledNode, ...]:
+    times: dict[str, list[float]] = defaultdict(list)
+    operators: dict[str, str] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            times[name].append(event["dur"] / 1e3)
+            operators[name] = event["args"].get("op_name", "")
+    return tuple(ProfiledNode(n, operators[n], median(t[2:] or t)) for n, t in times.items())
