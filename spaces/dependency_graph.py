@@ -45,6 +45,8 @@ class Coupling:
     pairs: dict[Side, list[tuple[int, int]]] = field(default_factory=dict)
     """For each side: (index along the side, channel of the root)."""
     is_output: bool = False
+    is_padded: bool = False
+    """Whether a padding along the channels stands between some of its layers."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class PaddingAwareGraph(tp.DependencyGraph):
             self._note(coupling, node, function, new)
             for dependency in node.dependencies:
                 if dependency.is_triggered_by(function):
+                    coupling.is_padded |= isinstance(dependency.index_mapping[0], _ShiftedChannels)
                     stack.append((dependency.target, dependency.handler, _mapped(dependency, new)))
         return coupling
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -41,8 +42,15 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     stage_of = stages(model, example_input)
     found = [candidate(c, stages=stage_of, freeze=frozen_layers) for c in couplings]
     groups, failed = MaskOracle.of(model, example_input).judge([c for c in found if isinstance(c, Group)])
-    frozen = [c for c in found if isinstance(c, FrozenGroup)] + failed
+    padded = {c.root for c in couplings if c.is_padded}
+    frozen = [c for c in found if isinstance(c, FrozenGroup)]
+    frozen += [_explained(f) if f.name in padded else f for f in failed]
     return Graph(tuple(groups), tuple(frozen), fingerprint(model))
+
+
+def _explained(frozen: FrozenGroup) -> FrozenGroup:
+    reason = "a zero-padded shortcut (F.pad) gives these channels a fixed place beside those of a narrower layer"
+    return replace(frozen, reason=f"{reason}: {frozen.reason}")
 
 
 def _check_forward(model: nn.Module, example_input: Inputs) -> None:

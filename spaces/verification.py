@@ -110,7 +110,7 @@ class MaskOracle:
 
 def _difference(pruned: list[torch.Tensor], twin: list[torch.Tensor], *, exact: bool) -> str | None:
     if [t.shape for t in pruned] != [t.shape for t in twin]:
-        return "pruning it changes the shape of an output"
+        return "its channels are an output of the network: pruning them changes its shape"
     if not all(torch.isfinite(t).all() for t in pruned if t.is_floating_point()):
         return "the pruned network's outputs are not finite"
     if not exact:

@@ -1,0 +1,127 @@
+"""Criteria against scores computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from espalier.errors import InputError, UnknownNameError
+from espalier.spaces import CRITERIA, Group, Rankings, Samples, Slice, rank, trace
+from espalier.spaces.criteria import Evidence
+from espalier_test_networks import INPUTS, Perceptron, Residual, seeded
+from torch import nn
+
+
+def _rows(count: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((i,) for i in range(count))
+
+
+# Three channels: produced by a linear layer with rows (3, 4), (0, 1), (1, 0), scaled by a BatchNorm, read by a column each.
+PRODUCER = torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]])
+CONSUMER = torch.tensor([[1.0, 2.0, 3.0]])
+GROUP = Group(
+    "fc",
+    3,
+    (
+        Slice("fc.weight", 0, _rows(3), produces=True),
+        Slice("bn.weight", 0, _rows(3), produces=True),
+        Slice("next.weight", 1, _rows(3), produces=False),
+    ),
+    "exact",
+    0,
+)
+
+
+def _evidence(**gradients: torch.Tensor) -> Evidence:
+    tensors = {"fc.weight": PRODUCER, "bn.weight": torch.tensor([0.5, -2.0, 1.0]), "next.weight": CONSUMER}
+    return Evidence(tensors, {k.replace("_", "."): v for k, v in gradients.items()}, frozenset({"bn"}), torch.Generator())
+
+
+def _normalised(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values) / (sum(values) / len(values))
+
+
+@pytest.mark.parametrize(("name", "rows"), [("l1", [7.0, 1.0, 1.0]), ("l2", [5.0, 1.0, 1.0])])
+def test_magnitude_averages_normalised_norms_of_rows_and_columns(name, rows):
+    expected = (_normalised(rows) + _normalised([1.0, 2.0, 3.0])) / 2
+    torch.testing.assert_close(CRITERIA.get(name).scores(GROUP, _evidence()), expected)
+
+
+def test_bn_scale_is_the_absolute_scale():
+    torch.testing.assert_close(CRITERIA.get("bn_scale").scores(GROUP, _evidence()), _normalised([0.5, 2.0, 1.0]))
+
+
+def test_fpgm_is_the_sum_of_distances_to_the_other_filters():
+    d01, d02, d12 = math.dist((3, 4), (0, 1)), math.dist((3, 4), (1, 0)), math.dist((0, 1), (1, 0))
+    expected = _normalised([d01 + d02, d01 + d12, d02 + d12])
+    torch.testing.assert_close(CRITERIA.get("fpgm").scores(GROUP, _evidence()), expected)
+
+
+def test_taylor_squares_the_sum_of_weight_times_gradient():
+    gradient = torch.tensor([[1.0, -1.0], [5.0, 2.0], [0.5, 9.0]])
+    scores = CRITERIA.get("taylor").scores(GROUP, _evidence(fc_weight=gradient))
+    torch.testing.assert_close(scores, _normalised([(3 - 4) ** 2, 2.0**2, 0.5**2]))
+
+
+def test_channels_of_several_positions_add_them_up():
+    group = Group("fc", 2, (Slice("fc.weight", 0, ((0, 2), (1,)), produces=True),), "exact", 0)
+    torch.testing.assert_close(CRITERIA.get("l1").scores(group, _evidence()), _normalised([8.0, 1.0]))
+
+
+def test_taylor_foretells_the_change_of_the_loss():
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(32, 3, 8, 8, generator=generator), torch.randint(0, 5, (32,), generator=generator)
+    rankings = rank(model, graph, ["taylor"], samples=Samples([(inputs, targets)], F.cross_entropy))
+    base = F.cross_entropy(model(inputs), targets)
+    parameter = model.inner.weight
+    (gradient,) = torch.autograd.grad(base, parameter)
+    expected = (gradient * parameter).flatten(1).sum(1).pow(2)
+    assert rankings.of("taylor", "inner")[0] == int(expected.argmax())
+    assert rankings.of("taylor", "inner")[-1] == int(expected.argmin())
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_every_criterion_ranks_every_group_as_a_permutation_and_repeats_itself(name):
+    model = seeded(Residual)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    graph = trace(model, INPUTS[Residual])
+    samples = Samples([(torch.randn(8, 3, 8, 8), torch.arange(8) % 5)], F.cross_entropy)
+    with pytest.warns(UserWarning, match="l2") if name == "bn_scale" else _nothing():
+        first = rank(model, graph, [name], samples=samples, seed=1)
+        second = rank(model, graph, [name], samples=samples, seed=1)
+    assert first == second == Rankings.from_dict(first.to_dict())
+    for group in graph.groups:
+        assert sorted(first.of(name, group.name)) == list(range(group.channels))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+class _nothing:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def test_criteria_that_look_at_gradients_say_what_they_lack():
+    model = seeded(Perceptron)
+    graph = trace(model, INPUTS[Perceptron])
+    with pytest.raises(InputError, match="'taylor' without samples"):
+        rank(model, graph, ["taylor"])
+    with pytest.raises(UnknownNameError, match="'l1'"):
+        rank(model, graph, ["l11"])
+
+
+def test_a_small_filter_goes_first():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
+    with torch.no_grad():
+        model[0].weight[3] *= 1e-3
+        model[2].weight[:, 3] *= 1e-3
+    graph = trace(model, torch.zeros(1, 4))
+    for name in ("l1", "l2"):
+        assert rank(model, graph, [name]).of(name, "0")[-1] == 3

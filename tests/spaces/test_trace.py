@@ -1,0 +1,198 @@
+"""Tracing: what is offered prunes into a network that equals its masked twin; the rest is frozen with a reason."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from espalier.errors import InputError
+from espalier.spaces import CRITERIA, Policy, Rankings, fingerprint, prune, rank, trace
+from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, SelfReshaping, ZeroPadded, seeded
+from torch import nn
+
+
+def _probe(build: type[nn.Module]) -> torch.Tensor:
+    return torch.randn(4, *INPUTS[build].shape[1:], generator=torch.Generator().manual_seed(1))
+
+
+def _forward_ranking(graph) -> Rankings:
+    return Rankings({"l2": {g.name: tuple(range(g.channels)) for g in graph.groups}})
+
+
+@pytest.mark.parametrize(
+    ("build", "groups", "frozen"),
+    [
+        (Residual, {"stem": 8, "inner": 12, "down": 16}, {"head"}),
+        (Concatenated, {"left": 6, "right": 10, "merge": 8}, {"head"}),
+        (
+            ZeroPadded,
+            {"stem": 8, "layer1.conv1": 8, "layer2.conv1": 16, "layer3.conv1": 32},
+            {"layer2.conv2", "layer3.conv2", "head"},
+        ),
+        (Perceptron, {"first": 24, "second": 16}, {"head"}),
+        (SelfReshaping, {"free": 6}, {"fixed", "head"}),
+    ],
+)
+def test_groups_and_frozen_groups_are_the_ones_found_by_hand(build, groups, frozen):
+    graph = trace(seeded(build), INPUTS[build])
+    assert {g.name: g.channels for g in graph.groups} == groups
+    assert {f.name for f in graph.frozen} == frozen
+    assert all(f.reason for f in graph.frozen)
+
+
+def test_verification_is_exact_but_across_a_layer_norm():
+    graph = trace(seeded(Perceptron), INPUTS[Perceptron])
+    assert {g.name: g.verification for g in graph.groups} == {"first": "shape", "second": "exact"}
+
+
+# For each group, by hand: the rows to zero in tensors that produce its channels and the columns in those that read them.
+MASKS = {
+    (Residual, "inner"): ({"inner.weight": 0, "inner_bn.weight": 0, "inner_bn.bias": 0, "outer.weight": 1}, {}),
+    (Residual, "stem"): (
+        dict.fromkeys(["stem.weight", "stem.bias", "stem_bn.weight", "stem_bn.bias", "outer.weight", "outer.bias"], 0)
+        | dict.fromkeys(["depthwise.weight", "depthwise.bias"], 0)
+        | dict.fromkeys(["inner.weight", "down.weight", "shortcut.weight"], 1),
+        {},
+    ),
+    (Concatenated, "right"): (
+        dict.fromkeys(["right.weight", "right.bias"], 0),
+        {"merge_bn.weight": (0, 6), "merge_bn.bias": (0, 6), "merge.weight": (1, 6)},
+    ),
+    (ZeroPadded, "stem"): (
+        dict.fromkeys(["stem.weight", "stem.bias", "layer1.conv2.weight", "layer1.bn2.weight", "layer1.bn2.bias"], 0)
+        | dict.fromkeys(["layer1.conv1.weight", "layer2.conv1.weight"], 1),
+        {
+            "layer2.conv2.weight": (0, 4),
+            "layer2.bn2.weight": (0, 4),
+            "layer2.bn2.bias": (0, 4),
+            "layer3.conv1.weight": (1, 4),
+            "layer3.conv2.weight": (0, 12),
+            "layer3.bn2.weight": (0, 12),
+            "layer3.bn2.bias": (0, 12),
+            "head.weight": (1, 12),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "name"), MASKS)
+def test_a_pruned_network_equals_the_original_with_the_same_channels_masked_by_hand(build, name):
+    model = seeded(build)
+    graph = trace(model, INPUTS[build])
+    channels = graph.group(name).channels
+    kept = channels - 3
+    small = prune(model, graph, Policy.from_kept(graph, {name: kept}), rankings=_forward_ranking(graph))
+    twin = copy.deepcopy(model)
+    straight, shifted = MASKS[build, name]
+    with torch.no_grad():
+        for tensor, (dim, shift) in ({t: (d, 0) for t, d in straight.items()} | shifted).items():
+            rows = torch.arange(kept, channels) + shift
+            dict(twin.named_parameters())[tensor].index_fill_(dim, rows, 0.0)
+        probe = _probe(build)
+        assert not torch.allclose(twin(probe), model(probe), atol=1e-3), "the mask must matter, or the test shows nothing"
+        torch.testing.assert_close(small(probe), twin(probe), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("build", INPUTS)
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.6, 0.99])
+def test_every_uniform_policy_runs_trains_and_keeps_the_output_shape(build, sparsity):
+    model = seeded(build)
+    graph = trace(model, INPUTS[build])
+    small = prune(model, graph, Policy.uniform(graph, sparsity))
+    probe = _probe(build)
+    output = small(probe)
+    assert output.shape == model(probe).shape
+    output.sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in small.parameters())
+    assert torch.equal(prune(model, graph, Policy.dense(graph))(probe), model(probe))
+
+
+def test_the_given_network_is_untouched_and_shares_nothing_with_the_pruned_one():
+    model = seeded(Residual)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    graph = trace(model, INPUTS[Residual])
+    small = prune(model, graph, Policy.uniform(graph, 0.5))
+    with torch.no_grad():
+        for tensor in (*small.parameters(), *small.buffers()):
+            tensor.zero_()
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert not model.training and all(p.grad is None for p in model.parameters())
+
+
+def test_traces_of_different_networks_never_influence_each_other():
+    alone = {build: trace(seeded(build), INPUTS[build]) for build in INPUTS}
+    for build in reversed(INPUTS):
+        assert trace(seeded(build), INPUTS[build]) == alone[build]
+
+
+def test_size_attributes_agree_with_the_pruned_tensors():
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    small = prune(model, graph, Policy.from_kept(graph, {"stem": 2, "inner": 3, "down": 5}))
+    assert (small.stem.out_channels, small.stem_bn.num_features, small.outer.out_channels) == (2, 2, 2)
+    assert (small.depthwise.groups, small.depthwise.in_channels, small.depthwise.out_channels) == (2, 2, 2)
+    assert (small.inner.out_channels, small.inner.in_channels) == (3, 2)
+    assert small.head.in_features == 5 * 4
+    assert tuple(small.head.weight.shape) == (5, 20)
+
+
+def test_frozen_layers_are_not_offered():
+    graph = trace(seeded(Residual), INPUTS[Residual], freeze=["inner", "shortcut"])
+    assert {g.name for g in graph.groups} == {"stem"}
+    reasons = {f.name: f.reason for f in graph.frozen}
+    assert "the task freezes inner" in reasons["inner"]
+    assert "the task freezes shortcut" in reasons["down"]
+
+
+def test_freezing_an_unknown_layer_names_it():
+    with pytest.raises(InputError, match="'outre'"):
+        trace(seeded(Residual), INPUTS[Residual], freeze=["outre"])
+
+
+def test_a_network_that_fails_on_its_example_input_says_so():
+    with pytest.raises(InputError, match="fails on the example input: RuntimeError"):
+        trace(seeded(Residual), torch.zeros(1, 4, 8, 8))
+
+
+class ScaledToZero(nn.Module):
+    """A branch whose last scale is initialised to zero hides whatever stands before it, unless that is perturbed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.branch = nn.Conv2d(8, 8, 1)
+        self.scale = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 2)
+        nn.init.zeros_(self.scale.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        # Rolling the channels couples each with its neighbour, which no dependency graph sees.
+        return self.head((x + self.scale(self.branch(F.relu(x)).roll(1, 1))).mean((2, 3)))
+
+
+def test_a_wrong_coupling_behind_a_zero_scale_is_found():
+    graph = trace(seeded(ScaledToZero), INPUTS[Residual])
+    assert {g.name for g in graph.groups} == set()
+    assert any("masked twin" in f.reason for f in graph.frozen)
+
+
+@pytest.mark.parametrize("criterion", list(CRITERIA))
+def test_policies_over_one_criterion_nest(criterion):
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    rankings = Rankings({criterion: rank(model, graph, ["random"], seed=3).order["random"]})
+    wide = prune(model, graph, Policy.from_kept(graph, {"inner": 9}, criterion=criterion), rankings=rankings)
+    narrow = prune(model, graph, Policy.from_kept(graph, {"inner": 4}, criterion=criterion), rankings=rankings)
+    rows = {tuple(row) for row in wide.inner.weight.flatten(1).tolist()}
+    assert all(tuple(row) in rows for row in narrow.inner.weight.flatten(1).tolist())
+
+
+def test_a_policy_of_another_network_is_refused():
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    other = seeded(Concatenated)
+    with pytest.raises(InputError, match=fingerprint(other)):
+        prune(model, graph, Policy.uniform(trace(other, INPUTS[Concatenated]), 0.5))
