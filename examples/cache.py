@@ -24,7 +24,7 @@ FOLDER_VARIABLE = "ESPALIER_CACHE"
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder: ``$ESPALIER_CACHE``, else ``$XDG_CACHE_HOME/espalier``, else ``~/.cache/espalier``."""
+    """Return ``$ESPALIER_CACHE``, else ``$XDG_CACHE_HOME/espalier``, else ``~/.cache/espalier``."""
     if chosen := os.environ.get(FOLDER_VARIABLE):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "espalier"
@@ -83,7 +83,7 @@ def _store(path: Path, write: Callable[[Path], None]) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             write(Path(folder) / path.name)
-            os.replace(Path(folder) / path.name, path)
+            (Path(folder) / path.name).replace(path)
     except (OSError, SafetensorError) as error:
         warnings.warn(
             f"{path.name} is not cached and will be made again next time, because {path.parent} cannot be written "

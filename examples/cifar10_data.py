@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def _decode(path: Path, part: str) -> np.ndarray:
     content = _entry(path, f"{part}_jpeg").tobytes()
     offsets = _entry(path, f"{part}_offsets")
     images = np.empty((len(offsets) - 1, 3, 32, 32), dtype=np.uint8)
-    for i, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for i, (start, end) in enumerate(itertools.pairwise(offsets)):
         images[i] = np.asarray(Image.open(io.BytesIO(content[start:end])).convert("RGB")).transpose(2, 0, 1)
     return images
 
@@ -119,8 +120,9 @@ def _decode(path: Path, part: str) -> np.ndarray:
 def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch = read_arrays(path)
     images, labels = batch.get("data"), batch.get("labels")
-    if not isinstance(images, np.ndarray) or images.ndim != 2 or images.shape[1] != 3072 or not isinstance(labels, list):
-        raise _torn(path, "no 'data' of 3,072 bytes per image, or no 'labels'")
+    whole = isinstance(images, np.ndarray) and images.ndim == 2 and images.shape[1] == 3072
+    if not whole or not isinstance(labels, list) or len(labels) != len(images):
+        raise _torn(path, "no 'data' of 3,072 bytes per image, or not as many 'labels'")
     return images, np.asarray(labels)
 
 

@@ -58,7 +58,7 @@ class ResNet8(nn.Module):
 
 
 class ResNet20Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut that has no weights: at stride 2 it subsamples and pads with zero channels."""
+    """Two 3x3 convolutions beside a shortcut without weights: at stride 2 it subsamples and adds zero channels."""
 
     def __init__(self, channels: int, planes: int, stride: int) -> None:
         super().__init__()

@@ -79,7 +79,10 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def trained_network(recipe: Recipe | None = None) -> nn.Module:
-    """Return the trained network in eval mode; the first call trains it (about 7 s on two cores) and keeps the weights."""
+    """Return the trained network in eval mode.
+
+    The first call trains it, which takes about 7 s on two cores, and keeps its weights in the cache folder.
+    """
     recipe = recipe or Recipe()
     network = DigitsNet()
     shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}

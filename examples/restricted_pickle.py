@@ -59,6 +59,19 @@ _ADMITTED = {
     ("_codecs", "encode"): _encode,
 }
 
+_MALFORMED = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""What the unpickler may raise on a torn or hostile file; CPython documents no narrower set."""
+
 
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
@@ -79,10 +92,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
             content = _RestrictedUnpickler(stream, encoding="bytes").load()
     except OSError as error:
         raise _refused(path, str(error)) from error
-    except (
-        pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError, TypeError,
-        ValueError,
-    ) as error:  # fmt: skip  # what CPython documents that a torn or hostile pickle may raise
+    except _MALFORMED as error:
         raise _refused(path, str(error) or type(error).__name__) from error
     if not isinstance(content, dict):
         raise _refused(path, f"a {type(content).__name__}")

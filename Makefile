@@ -1,0 +1,45 @@
+# Each target sets up .venv by itself on first use. PYTHON picks another interpreter (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Tests measure latencies: one thread per process keeps them from disturbing each other.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench chromium
+
+help:
+	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
+	@echo "make test      the tests, in under 15 minutes on 2 cores"
+	@echo "make test-all  the slow tests too"
+	@echo "make lint      ruff and pyright"
+	@echo "make bench     the benchmarks; BENCH=NAME runs one"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/espalier demo --out demo-run
+
+test: $(INSTALLED) chromium
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"
+
+test-all: $(INSTALLED) chromium
+	$(ONE_THREAD) $(BIN)/python -m pytest
+
+# The root folder is the package but need not be called espalier, so pyright finds it through a link of that name.
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	mkdir -p $(VENV)/typing
+	ln -sfn "$(CURDIR)" $(VENV)/typing/espalier
+	$(BIN)/pyright
+
+bench: $(INSTALLED)
+	$(ONE_THREAD) $(BIN)/python -m espalier.benchmarks $(BENCH)
+
+chromium: $(INSTALLED)
+	@tests/setup_chromium.sh $(BIN)/python

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Finds or installs a Chromium for the tests marked `browser`: Debian's package where it may be installed, else
+# Playwright's own. Never fails: where neither is possible those tests are skipped, with the reason in the summary.
+set -u
+python="${1:?usage: setup_chromium.sh PYTHON}"
+
+usable() {
+    "$python" "$(dirname "$0")/chromium.py" >/dev/null 2>&1
+}
+
+usable && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing Debian's Chromium for the browser tests"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+fi
+usable && exit 0
+echo "Installing Playwright's Chromium for the browser tests"
+"$python" -m playwright install chromium
+usable || echo "No Chromium could be installed: the browser tests will be skipped"
+exit 0
