@@ -1,0 +1,123 @@
+"""One run as one HTML file that stands alone: styles, scripts, data and the charting library are all inside."""
+
+from __future__ import annotations
+
+import math
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..evaluators.hardware.device import load_device
+from ..jsonfile import write_text
+from . import formatting as fmt
+from .sections.choice import choice
+from .sections.gain import gain
+from .sections.networks import dense_network, latency_words
+from .sections.progress import progress
+from .sections.removed import removed
+from .sections.reproduce import reproduce
+from .sections.trust import trust
+
+if TYPE_CHECKING:
+    from ..search.run_folder import Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("theme.js", "charts.js", "finder.js", "removed.js")
+
+
+def render_report(run: Run, out: Path | None = None) -> Path:
+    """Write the report of ``run`` to ``out`` (``report.html`` in the run folder unless told) and return its path."""
+    path = Path(run.path) / "report.html" if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, report_html(run))
+    return path
+
+
+def report_html(run: Run) -> str:
+    """Return the report of ``run`` as HTML text (about 5 MB, nearly all of it the charting library)."""
+    sections = {
+        "gain": gain(run),
+        "choice": choice(run),
+        "trust": trust(run),
+        "removed": removed(run),
+        "progress": progress(run),
+        "reproduce": reproduce(run),
+    }
+    drawn = ("choice", "trust", "removed", "progress")
+    return render(
+        "report.html.j2",
+        title=run.info.task_name,
+        facts=_facts(run),
+        conditions=_conditions(run),
+        samples=fmt.plural(run.info.samples, "sample"),
+        data=_finite({name: sections[name] for name in drawn}),
+        scripts=[(TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+        version=run.info.versions.get("espalier", metadata.version("espalier")),
+        **sections,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template's text with ``values`` escaped into it, and the shared styles and charting library inlined."""
+    import jinja2
+    import markupsafe
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    scripts = [markupsafe.Markup(script) for script in values.pop("scripts", ())]  # noqa: S704 - our own files
+    trusted = {"css": markupsafe.Markup(css), "plotly": markupsafe.Markup(get_plotlyjs())}  # noqa: S704
+    return environment.get_template(template).render(**values, **trusted, scripts=scripts)
+
+
+def _facts(run: Run) -> list[dict[str, str]]:
+    complete = sum(t.state == "complete" for t in run.trials)
+    return [
+        {"label": "Device", "text": run.info.device},
+        {"label": "Evaluated", "text": fmt.plural(complete, "configuration")},
+        {"label": "Front", "text": fmt.plural(len(run.front.configurations), "configuration")},
+        {"label": "Started", "text": run.info.created.replace("T", " ")[:16] + " UTC"},
+    ]
+
+
+def _conditions(run: Run) -> list[dict[str, str]]:
+    options, dense = run.info.options, dense_network(run)
+    facts = {
+        "Device": run.info.device,
+        "Runtime": _runtime(run),
+        "Threads": str(options.threads_per_worker) + (" (per worker)" if options.workers > 1 else ""),
+        "Workers": str(options.workers),
+        "Precision": ", ".join(options.precision),
+        "Dense latency": latency_words(dense.latency_source, dense.latency_error),
+        "Fidelity": f"{fmt.plural(run.info.samples, 'sample')} of fine-tuning",
+        "Seed": str(run.info.seed),
+        "Sampler": options.sampler,
+        "Data": f"fingerprint {run.info.data_fingerprint[:12]}",
+    }
+    return [{"label": label, "text": text} for label, text in facts.items()]
+
+
+def _runtime(run: Run) -> str:
+    """Return the runtime and version that latencies belong to."""
+    try:
+        device = load_device(run.info.device)
+    except InputError:  # a device's own file may have moved since
+        return fmt.NOT_MEASURED
+    version = run.info.versions.get(device.runtime, "") if device.reachable else device.runtime_version
+    return f"{device.runtime} {version}".strip()
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with every NaN and infinity as None, as JSON has neither."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,140 @@
+"""Which configuration should I take? The front, and the finder that filters it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from ...evaluators.configuration import Configuration
+from ...evaluators.objectives import Constraint
+from .. import formatting as fmt
+from ..picks import deciding
+from .networks import PICK_LABELS, dense_network
+
+if TYPE_CHECKING:
+    from ...search.run_folder import Run
+
+_COSTS = ("latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
+_COLUMNS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params")
+
+
+def choice(run: Run) -> dict[str, Any]:
+    """Return the chart's points, the table's rows and the finder's wishes."""
+    x, size = axes(run)
+    dense = dense_network(run)
+    return {
+        "x": x,
+        "x_label": fmt.label(x),
+        "size": size,
+        "size_label": fmt.label(size).lower(),
+        "points": [_front_point(c, x, size) for c in run.front.configurations] + _others(run, x, size),
+        "dense": _point(None, dense.metrics, x, size, "dense", "Dense"),
+        "lines": [_line(c) for c in run.constraints if c.objective.name in (x, "accuracy")],
+        "objectives": [fmt.label(o.name).lower() for o in run.objectives],
+        "constraints": [str(c) for c in run.constraints],
+        "columns": [{"name": n, "label": fmt.label(n)} for n in _COLUMNS],
+        "rows": [_row(c, run) for c in run.front.configurations],
+        "wishes": _wishes(run, dense.metrics),
+        "ranked_by": x,
+        "ranked_label": fmt.label(x).lower(),
+        "dense_accuracy": dense.metrics.get("accuracy"),
+    }
+
+
+def axes(run: Run) -> tuple[str, str]:
+    """Return the metric of the chart's horizontal axis and the one shown as the marker's size."""
+    x = deciding(run.objectives).name
+    names = [o.name for o in run.objectives if o.direction == "minimize"] + list(_COSTS)
+    return x, next(n for n in names if n != x)
+
+
+def export_command(run: Run, trial: int) -> str:
+    """Return the command that exports a trial."""
+    return f"espalier export {shlex.quote(str(run.path))} --pick {trial} --out {shlex.quote(f'export-{trial}')}"
+
+
+def _front_point(c: Configuration, x: str, size: str) -> dict[str, Any]:
+    names = [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS]
+    return _point(c.trial, c.metrics, x, size, "front", ", ".join(names))
+
+
+def _others(run: Run, x: str, size: str) -> list[dict[str, Any]]:
+    on_front = {c.trial for c in run.front.configurations}
+    return [
+        _point(c.trial, c.metrics, x, size, "dominated" if c.feasible(run.constraints) else "infeasible", "")
+        for c in run.configurations
+        if c.trial not in on_front
+    ]
+
+
+def _point(trial: int | None, metrics: Any, x: str, size: str, kind: str, tags: str) -> dict[str, Any]:
+    title = "Dense network" if trial is None else f"Trial {trial}" + (f" \u00b7 {tags}" if tags else "")
+    shown = dict.fromkeys(("accuracy", "test_accuracy", x, size, "macs"))
+    return {
+        "trial": trial,
+        "kind": kind,
+        "tags": tags,
+        "x": metrics.get(x),
+        "y": metrics.get("accuracy"),
+        "size": metrics.get(size),
+        "title": title,
+        "lines": [f"{fmt.label(n)}: {fmt.metric(n, metrics.get(n))}" for n in shown if fmt.known(metrics.get(n))],
+    }
+
+
+def _line(constraint: Constraint) -> dict[str, Any]:
+    name = constraint.objective.name
+    side = "\u2264" if constraint.operator == "<=" else "\u2265"
+    return {
+        "axis": "y" if name == "accuracy" else "x",
+        "value": constraint.bound,
+        "label": f"{fmt.label(name)} {side} {fmt.metric(name, constraint.bound)}",
+    }
+
+
+def _row(c: Configuration, run: Run) -> dict[str, Any]:
+    dense = dense_network(run).metrics
+    cells = {
+        n: {
+            "value": c.metrics.get(n),
+            "text": fmt.metric(n, c.metrics.get(n)),
+            "change": fmt.change(n, c.metrics.get(n), dense.get(n)),
+        }
+        for n in _COLUMNS
+    }
+    numbers = (cells[n]["text"] + (f" ({cells[n]['change']})" if cells[n]["change"] else "") for n in _COLUMNS[:4])
+    labels = ("validation", "test", "latency", "size")
+    return {
+        "trial": c.trial,
+        "tags": [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS],
+        "cells": cells,
+        "metrics": {n: c.metrics.get(n) for n in ("accuracy", *_COSTS)},
+        "summary": ", ".join(f"{label} {text}" for label, text in zip(labels, numbers, strict=True)),
+        "command": export_command(run, c.trial),
+    }
+
+
+def _wishes(run: Run, dense: Any) -> list[dict[str, Any]]:
+    wishes = []
+    accuracies = [c.metrics["accuracy"] for c in run.front.configurations if fmt.known(c.metrics.get("accuracy"))]
+    if accuracies and fmt.known(dense.get("accuracy")):
+        worst = max(1.0, math.ceil((dense["accuracy"] - min(accuracies)) * 100))
+        start = 1.0 if max(accuracies) >= dense["accuracy"] - 0.01 else worst
+        wishes.append(_wish("drop", "Maximal accuracy drop", "points", 0.01, 0, worst, 0.1, start))
+    for name, unit, factor in (("latency_ms", "ms", 1.0), ("size_bytes", "KiB", 1024.0)):
+        values = [c.metrics[name] / factor for c in run.front.configurations if fmt.known(c.metrics.get(name))]
+        if values:
+            step = 10 ** math.floor(math.log10(max(max(values) / 100, 1e-6)))
+            high = math.ceil(max(values) / step) * step
+            low = max(0.0, math.floor(min(values) * 0.8 / step) * step)
+            wishes.append(_wish(name, f"Maximal {fmt.label(name).lower()}", unit, factor, low, high, step, high))
+    return wishes
+
+
+def _wish(
+    name: str, label: str, unit: str, factor: float, low: float, high: float, step: float, start: float
+) -> dict[str, Any]:
+    decimals = max(0, -math.floor(math.log10(step)))
+    numbers = {k: round(v, decimals) for k, v in (("low", low), ("high", high), ("step", step), ("start", start))}
+    return {"name": name, "label": label, "unit": unit, "factor": factor, **numbers}

@@ -1,0 +1,58 @@
+"""What did we gain? The dense network against the picks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import formatting as fmt
+from .networks import Network, cell, dense_network, latency_words, picked
+
+if TYPE_CHECKING:
+    from ...search.run_folder import Run
+
+_CARD = ("latency_ms", "size_bytes", "accuracy", "test_accuracy")
+_TABLE = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
+
+
+def gain(run: Run) -> dict[str, Any]:
+    """Return the headline, one card per network and the table of all metrics."""
+    dense, picks = dense_network(run), picked(run)
+    networks = [dense, *picks]
+    return {
+        "headline": headline(dense, picks[0]) if picks else None,
+        "headline_pick": picks[0].name.lower() if picks else None,
+        "cards": [_card(network, dense) for network in networks],
+        "columns": [{"name": n.name, "trial": n.trial} for n in networks],
+        "rows": [
+            {"label": fmt.label(name), "cells": [cell(name, n, dense) for n in networks]}
+            for name in _TABLE
+            if name != "energy_mj" or any(fmt.known(n.metrics.get(name)) for n in networks)
+        ],
+        "dense_latency": latency_words(dense.latency_source, dense.latency_error),
+        "pick_latency": latency_words(picks[0].latency_source, picks[0].latency_error) if picks else None,
+        "has_test": any(fmt.known(n.metrics.get("test_accuracy")) for n in networks),
+    }
+
+
+def headline(dense: Network, pick: Network) -> list[dict[str, Any]]:
+    """Return the three figures that sum a pick up: speed, size, accuracy; those not measured are left out."""
+    figures = []
+    speed = fmt.ratio(dense.metrics.get("latency_ms"), pick.metrics.get("latency_ms"))
+    if speed:
+        figures.append({"value": speed, "label": "as fast as dense"})
+    for name, words in (("size_bytes", "size"), ("macs", "multiply-accumulates")):
+        change = fmt.change(name, pick.metrics.get(name), dense.metrics.get(name))
+        if change:
+            figures.append({"value": change, "label": words})
+    change = fmt.change("accuracy", pick.metrics.get("accuracy"), dense.metrics.get("accuracy"))
+    if change:
+        figures.append({"value": change, "label": "validation accuracy"})
+    return figures
+
+
+def _card(network: Network, dense: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "trial": network.trial,
+        "rows": [{"label": fmt.label(name), **cell(name, network, dense)} for name in _CARD],
+    }

@@ -1,0 +1,93 @@
+"""The networks a report speaks of: the dense one and the picks, with the best numbers known for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...evaluators.configuration import Configuration
+from ...evaluators.front import PICKS
+from .. import formatting as fmt
+
+if TYPE_CHECKING:
+    from ...search.run_folder import Run
+
+PICK_LABELS: Mapping[str, str] = {
+    "knee": "Knee",
+    "fastest": "Fastest",
+    "smallest": "Smallest",
+    "most-accurate": "Most accurate",
+}
+SOURCES: Mapping[str, str] = {
+    "measured": "measured on this device",
+    "learned": "predicted by a model fitted to measurements",
+    "roofline": "estimated from the device's peak speeds",
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The dense network or a member of the front."""
+
+    name: str
+    trial: int | None
+    tags: tuple[str, ...]
+    metrics: Mapping[str, float | None]
+    latency_source: str
+    latency_error: float
+
+    @property
+    def gap(self) -> float | None:
+        """Training minus validation accuracy."""
+        train, validation = self.metrics.get("train_accuracy"), self.metrics.get("accuracy")
+        return None if train is None or validation is None else train - validation
+
+    def shown(self, name: str) -> str:
+        """Return a metric with its unit, or ``not measured``."""
+        return fmt.metric(name, self.metrics.get(name))
+
+
+def dense_network(run: Run) -> Network:
+    """Return the network as it was brought, with its final numbers where they exist."""
+    dense = run.dense
+    return Network("Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error)
+
+
+def network(configuration: Configuration) -> Network:
+    """Return a front member as a :class:`Network`, named after its tags or its trial."""
+    names = [PICK_LABELS[tag] for tag in PICKS if tag in configuration.tags]
+    return Network(
+        ", ".join(names) or f"Trial {configuration.trial}",
+        configuration.trial,
+        configuration.tags,
+        configuration.metrics,
+        configuration.latency_source,
+        configuration.latency_error,
+    )
+
+
+def picked(run: Run) -> list[Network]:
+    """Return the tagged members of the front, each once, in the order of :data:`PICKS`."""
+    tagged: dict[int, Configuration] = {}
+    for name in PICKS:
+        for configuration in run.front.configurations:
+            if name in configuration.tags:
+                tagged.setdefault(configuration.trial, configuration)
+    return [network(c) for c in tagged.values()]
+
+
+def latency_words(source: str, error: float | None) -> str:
+    """Return where a latency comes from and how far off it may be."""
+    words = SOURCES.get(source, source)
+    return words if error is None else f"{words}, \u00b1{fmt.percent(error, 0 if error >= 0.1 else 1)}"
+
+
+def cell(name: str, network: Network, dense: Network) -> dict[str, Any]:
+    """Return one metric of one network for a table: its text, its change against dense, and whether that is better."""
+    value, base = network.metrics.get(name), dense.metrics.get(name)
+    change = "" if network.trial is None else fmt.change(name, value, base)
+    better = None
+    if change and value is not None and base is not None and value != base:
+        better = (value > base) == (name in fmt.HIGHER_IS_BETTER)
+    return {"text": fmt.metric(name, value), "change": change, "better": better, "missing": not fmt.known(value)}

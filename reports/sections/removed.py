@@ -1,0 +1,75 @@
+"""What was removed? Kept channels per group, frozen groups, and each layer's latency before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...evaluators.configuration import Configuration
+from .. import formatting as fmt
+from .networks import PICK_LABELS, latency_words
+
+if TYPE_CHECKING:
+    from ...evaluators.hardware.base import LayerCost
+    from ...evaluators.request import FinishedNetwork
+    from ...search.run_folder import GroupSummary, Run
+
+
+def removed(run: Run) -> dict[str, Any]:
+    """Return the groups, the frozen ones with their reasons, and for each front member what it keeps."""
+    groups = run.graph_summary.groups
+    dense = run.finished.get(None)
+    return {
+        "groups": [{"name": g.name, "of": g.channels} for g in groups],
+        "frozen": [
+            {"name": f.name, "channels": f.channels, "reason": f.reason} for f in run.graph_summary.frozen
+        ],
+        "members": [_member(c, groups, run.finished.get(c.trial), dense) for c in run.front.configurations],
+        "dense_source": None if dense is None else latency_words(dense.latency_source, None),
+    }
+
+
+def _member(
+    c: Configuration, groups: Sequence[GroupSummary], own: FinishedNetwork | None, dense: FinishedNetwork | None
+) -> dict[str, Any]:
+    names = [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS]
+    kept = [c.policy.choices[g.name].kept if g.name in c.policy.choices else g.channels for g in groups]
+    total, left = sum(g.channels for g in groups), sum(kept)
+    return {
+        "trial": c.trial,
+        "label": f"Trial {c.trial}" + (f" \u2013 {', '.join(names)}" if names else ""),
+        "selected": "knee" in c.tags,
+        "kept": kept,
+        "criteria": sorted({choice.criterion for choice in c.policy.choices.values() if choice.criterion}),
+        "summary": f"{left} of {total} prunable channels kept ({fmt.percent(left / total)})" if total else "",
+        "layers": _layers(own, dense),
+    }
+
+
+def _layers(own: FinishedNetwork | None, dense: FinishedNetwork | None) -> list[dict[str, Any]]:
+    if own is None or dense is None:
+        return []
+    after = _by_layer(own.layers)
+    return [
+        {
+            "name": name,
+            "before": before,
+            "after": after.get(name),
+            "text": f"{_ms(before)} \u2192 {_ms(after.get(name))}",
+        }
+        for name, before in _by_layer(dense.layers).items()
+        if before is not None
+    ]
+
+
+def _by_layer(layers: Sequence[LayerCost]) -> dict[str, float | None]:
+    """Return the latency of each layer; the kernels of one layer add up."""
+    total: dict[str, float | None] = {}
+    for layer in layers:
+        previous = total.get(layer.layer, 0.0)
+        total[layer.layer] = None if previous is None or layer.latency_ms is None else previous + layer.latency_ms
+    return total
+
+
+def _ms(value: float | None) -> str:
+    return fmt.metric("latency_ms", value)

@@ -1,0 +1,63 @@
+"""How do I reproduce and export it? Commands to copy, versions, fingerprints."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from .choice import export_command
+
+if TYPE_CHECKING:
+    from ...search.run_folder import Run
+
+_PICK = "knee"
+_ALWAYS = ("device", "trials", "seed")
+
+
+def reproduce(run: Run) -> dict[str, Any]:
+    """Return the commands and everything that identifies the run."""
+    info = run.info
+    path = shlex.quote(str(run.path))
+    commands = [{"title": "Search again", "command": search_command(run)}]
+    knee = next((c for c in run.front.configurations if _PICK in c.tags), None)
+    if knee is not None:
+        out = f"export-{knee.trial}"
+        commands += [
+            {"title": "Export the knee", "command": export_command(run, knee.trial)},
+            {"title": "Check the export", "command": f"espalier verify {shlex.quote(out)}"},
+        ]
+    commands += [
+        {"title": "Ask for a configuration", "command": f"espalier pick {path} --max-drop 1%"},
+        {"title": "Write this report again", "command": f"espalier report {path}"},
+    ]
+    return {
+        "commands": commands,
+        "options": [{"name": n, "value": _shown(v)} for n, v in info.options if v not in (None, ())],
+        "versions": sorted(info.versions.items()),
+        "fingerprints": [("network", info.model_fingerprint), ("data", info.data_fingerprint)],
+    }
+
+
+def search_command(run: Run) -> str:
+    """Return the command line that runs the same search into a new folder; options left at their default are left out."""
+    options = run.info.options
+    words = ["espalier", "search", run.info.task_reference or run.info.task_name]
+    for name, field in type(options).model_fields.items():
+        value = getattr(options, name)
+        if name != "task" and (name in _ALWAYS or value != field.default):
+            words += _words(name, value)
+    return " ".join(shlex.quote(word) for word in [*words, "--out", f"{run.path}-again"])
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if name == "constraints":
+        return [word for constraint in value for word in ("--constraint", _shown(constraint))]
+    return [f"--{name}", _shown(value)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(v) for v in value)
+    return str(value)

@@ -1,0 +1,92 @@
+"""Can I trust it? Latency told during the search against latency measured at the end, rank correlation, gaps, splits."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import formatting as fmt
+from ..rank_correlation import rank_correlation
+from .networks import Network, dense_network, latency_words, picked
+
+if TYPE_CHECKING:
+    from ...evaluators.configuration import Configuration
+    from ...evaluators.request import FinishedNetwork
+    from ...search.run_folder import Run
+
+
+def trust(run: Run) -> dict[str, Any]:
+    """Return what speaks for the numbers and against them."""
+    return {
+        "latency": latency_agreement(run),
+        "rungs": rung_correlation(run),
+        "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
+        "samples": run.info.samples,
+    }
+
+
+def latency_agreement(run: Run) -> dict[str, Any]:
+    """Return, for each network that was timed again at the end, the search's latency and the final one."""
+    searched = {t.number: t.configuration for t in run.trials if t.configuration is not None}
+    pairs = []
+    for number, after in run.finished.items():
+        before = None if number is None else searched.get(number)
+        pair = None if before is None else _pair(before, after)
+        if pair is not None:
+            pairs.append(pair)
+    differences = [abs(p["after"] / p["before"] - 1) for p in pairs]
+    rank = rank_correlation([p["before"] for p in pairs], [p["after"] for p in pairs])
+    return {
+        "pairs": pairs,
+        "median": fmt.percent(statistics.median(differences), 1) if pairs else None,
+        "largest": fmt.percent(max(differences), 1) if pairs else None,
+        "rank": _correlation(rank),
+        "search_source": _sources(list(searched.values())),
+        "final_source": _sources([n for n in run.finished.values() if n.trial is not None]),
+    }
+
+
+def rung_correlation(run: Run) -> dict[str, Any]:
+    """Return the pairs of accuracy after BatchNorm recalibration alone and after fine-tuning, and their correlation."""
+    pairs = []
+    for trial in run.trials:
+        c = trial.configuration
+        if c is None or trial.state != "complete":
+            continue
+        before, after = c.metrics.get("accuracy_recalibrated"), c.metrics.get("accuracy")
+        if before is not None and after is not None and fmt.known(before) and fmt.known(after):
+            pairs.append({"trial": trial.number, "before": before, "after": after})
+    value = rank_correlation([p["before"] for p in pairs], [p["after"] for p in pairs])
+    return {"pairs": pairs, "rank": _correlation(value), "count": len(pairs)}
+
+
+def _pair(before: Configuration, after: FinishedNetwork) -> dict[str, Any] | None:
+    searched, final = before.metrics.get("latency_ms"), after.metrics.get("latency_ms")
+    if not searched or not final:
+        return None
+    errors = {"before_error": before.latency_error, "after_error": after.latency_error}
+    return {"trial": before.trial, "before": searched, "after": final, **errors}
+
+
+def _sources(networks: Sequence[Configuration | FinishedNetwork]) -> str:
+    """Return where the latencies come from, with the largest error of each source."""
+    errors: dict[str, float] = {}
+    for c in networks:
+        errors[c.latency_source] = max(errors.get(c.latency_source, 0.0), c.latency_error)
+    return "; ".join(latency_words(source, error) for source, error in errors.items()) or fmt.NOT_MEASURED
+
+
+def _gap(network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "trial": network.trial,
+        "train": network.shown("train_accuracy"),
+        "validation": network.shown("accuracy"),
+        "test": network.shown("test_accuracy"),
+        "gap": fmt.points(network.gap),
+    }
+
+
+def _correlation(value: float | None) -> str:
+    return "too few points to tell" if value is None else f"{value:.2f}".replace("-", fmt.MINUS)

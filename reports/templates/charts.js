@@ -1,0 +1,158 @@
+"use strict";
+(() => {
+  const { choice, trust, progress } = report.data;
+  const coarse = matchMedia("(pointer: coarse)").matches;
+  const options = { displayModeBar: false, responsive: true };
+
+  const layout = (x, y, more = {}) => {
+    const axis = (title, format) => ({
+      title: { text: title, font: { size: 13 }, standoff: 10 },
+      tickformat: format,
+      gridcolor: report.color("line"),
+      linecolor: report.color("line"),
+      zeroline: false,
+      automargin: true,
+      tickfont: { color: report.color("muted") },
+    });
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: report.color("ink") },
+      margin: { l: 58, r: 18, t: 16, b: 50 },
+      hoverlabel: { bgcolor: report.color("surface"), bordercolor: report.color("line"), font: { color: report.color("ink") }, align: "left" },
+      legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, font: { color: report.color("muted") } },
+      xaxis: axis(x.title, x.format),
+      yaxis: axis(y.title, y.format),
+      dragmode: coarse ? false : "zoom",
+      width: report.paper ? 660 : undefined,
+      ...more,
+    };
+  };
+
+  const chart = (id, draw) => {
+    const node = document.getElementById(id);
+    if (!node) return;
+    report.charts.push(() => {
+      const { traces, design } = draw();
+      Plotly.react(node, traces, design, options);
+    });
+  };
+
+  const fraction = (values) => values.filter((v) => v !== null).every((v) => v >= 0 && v <= 1);
+  const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const hover = (p) => [`<b>${escape(p.title)}</b>`, ...p.lines.map(escape)].join("<br>");
+  const shown = (points) => points.filter((p) => p.x !== null && p.y !== null);
+  const units = { latency_ms: "ms", size_bytes: "bytes", peak_memory_bytes: "bytes", energy_mj: "mJ" };
+  const withUnit = (label, name) => (units[name] ? `${label} (${units[name]})` : label);
+
+  const largest = Math.max(...choice.points.concat(choice.dense).map((p) => p.size || 0), 1);
+  const diameter = (p, low, high) => (p.size ? low + (high - low) * Math.sqrt(p.size / largest) : low);
+  const group = (name, points, marker, [low, high], more = {}) => ({
+    type: "scatter",
+    mode: "markers",
+    name,
+    x: points.map((p) => p.x),
+    y: points.map((p) => p.y),
+    customdata: points.map((p) => p.trial),
+    hovertext: points.map(hover),
+    hoverinfo: "text",
+    marker: { size: points.map((p) => diameter(p, low, high)), ...marker },
+    ...more,
+  });
+
+  const stairs = (points) => {
+    let best = -Infinity;
+    return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((p) => p.y > best && ((best = p.y), true));
+  };
+
+  const tagNotes = (points) =>
+    points
+      .filter((p) => p.tags)
+      .map((p) => ({
+        x: p.x, y: p.y, text: escape(p.tags), showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: report.color("faint"),
+        ax: p.tags.includes("Most") ? -8 : 26, ay: p.tags.includes("Most") ? -30 : 32, font: { size: 12, color: report.color("ink") },
+      }));
+
+  const limits = () => {
+    const shapes = choice.lines.map((line) => ({
+      type: "line", line: { color: report.color("worse"), width: 1.5, dash: "dash" },
+      ...(line.axis === "x" ? { x0: line.value, x1: line.value, yref: "paper", y0: 0, y1: 1 } : { y0: line.value, y1: line.value, xref: "paper", x0: 0, x1: 1 }),
+    }));
+    const notes = choice.lines.map((line) => ({
+      text: escape(line.label), showarrow: false, font: { size: 11.5, color: report.color("worse") },
+      ...(line.axis === "x" ? { x: line.value, y: 1, yref: "paper", xanchor: "left", yanchor: "top", xshift: 4 } : { y: line.value, x: 1, xref: "paper", xanchor: "right", yanchor: "bottom" }),
+    }));
+    return { shapes, notes };
+  };
+
+  chart("front-chart", () => {
+    const points = shown(choice.points);
+    const of = (kind) => points.filter((p) => p.kind === kind);
+    const front = of("front");
+    const line = stairs(front);
+    const dense = shown([choice.dense]);
+    const asked = front.filter((p) => p.trial === report.answer);
+    const traces = [
+      group("Misses a constraint", of("infeasible"), { color: report.color("grey"), symbol: "x-thin", opacity: 0.9, line: { width: 1.5, color: report.color("grey") } }, [7, 7]),
+      group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.22 }, [6, 18]),
+      { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip", showlegend: false },
+      group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
+      group("Dense", dense, { color: report.color("ink"), symbol: "diamond" }, [8, 16]),
+      group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip", showlegend: false }),
+    ].filter((trace) => trace.x.length);
+    const { shapes, notes } = limits();
+    const format = fraction(points.concat(dense).map((p) => p.y)) ? ".0%" : undefined;
+    const design = layout({ title: withUnit(choice.x_label, choice.x) }, { title: "Validation accuracy", format }, { shapes, annotations: [...notes, ...tagNotes(front)] });
+    return { traces, design };
+  });
+
+  const diagonal = (low, high) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low, high], line: { color: report.color("faint"), width: 1.2, dash: "dot" }, hoverinfo: "skip", showlegend: false });
+  const against = (pairs, format, errors) => {
+    const values = pairs.flatMap((p) => [p.before, p.after]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const bar = (key, side) => (errors ? { type: "data", array: pairs.map((p) => p[key] * p[side]), thickness: 1, width: 0, color: report.color("faint") } : undefined);
+    return [
+      diagonal(low, high),
+      {
+        type: "scatter", mode: "markers", x: pairs.map((p) => p.before), y: pairs.map((p) => p.after), showlegend: false,
+        marker: { color: report.color("accent"), size: 9, opacity: 0.85 },
+        error_x: bar("before_error", "before"), error_y: bar("after_error", "after"),
+        hovertext: pairs.map((p) => `<b>Trial ${p.trial}</b><br>${format(p.before)} \u2192 ${format(p.after)}`), hoverinfo: "text",
+      },
+    ];
+  };
+
+  chart("latency-chart", () => ({
+    traces: against(trust.latency.pairs, (v) => `${v.toPrecision(3)} ms`, true),
+    design: layout({ title: "During the search (ms)" }, { title: "At the end (ms)" }),
+  }));
+
+  chart("rung-chart", () => {
+    const isFraction = fraction(trust.rungs.pairs.flatMap((p) => [p.before, p.after]));
+    const format = (v) => (isFraction ? `${(v * 100).toFixed(2)} %` : v.toPrecision(4));
+    const ticks = isFraction ? ".0%" : undefined;
+    return {
+      traces: against(trust.rungs.pairs, format, false),
+      design: layout({ title: "After BatchNorm recalibration", format: ticks }, { title: "After fine-tuning", format: ticks }),
+    };
+  });
+
+  chart("hypervolume-chart", () => {
+    const count = progress.series.map((_, i) => i + 1);
+    const timed = progress.series.every((p) => p.seconds !== null);
+    const text = progress.series.map((p) => `<b>Trial ${p.trial}</b><br>Hypervolume ${p.value.toPrecision(4)}${timed ? `<br>${p.seconds.toFixed(0)} s after the start` : ""}`);
+    return {
+      traces: [{ type: "scatter", mode: "lines", x: count, y: progress.series.map((p) => p.value), line: { shape: "hv", color: report.color("accent"), width: 2 }, fill: "tozeroy", fillcolor: report.color("accent-soft"), hovertext: text, hoverinfo: "text", showlegend: false }],
+      design: layout({ title: "Completed trials" }, { title: "Hypervolume" }, { yaxis: { ...layout({}, { title: "Hypervolume" }).yaxis, rangemode: "tozero" } }),
+    };
+  });
+
+  report.draw();
+  const front = document.getElementById("front-chart");
+  if (front) {
+    front.on("plotly_click", (event) => {
+      const index = report.data.removed.members.findIndex((m) => m.trial === event.points[0].customdata);
+      if (index >= 0) report.showMember(index);
+    });
+  }
+})();
