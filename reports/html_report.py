@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from ..errors import InputError
 from ..evaluators.hardware.device import load_device
 from ..jsonfile import write_text
 from . import formatting as fmt
+from .page import finite, render
 from .sections.choice import choice
 from .sections.gain import gain
 from .sections.networks import dense_network, latency_words
@@ -22,8 +22,7 @@ from .sections.trust import trust
 if TYPE_CHECKING:
     from ..search.run_folder import Run
 
-TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("theme.js", "charts.js", "finder.js", "removed.js")
+_SCRIPTS = ("theme.js", "plot.js", "charts.js", "finder.js", "removed.js")
 
 
 def render_report(run: Run, out: Path | None = None) -> Path:
@@ -47,34 +46,15 @@ def report_html(run: Run) -> str:
     drawn = ("choice", "trust", "removed", "progress")
     return render(
         "report.html.j2",
+        scripts=_SCRIPTS,
         title=run.info.task_name,
         facts=_facts(run),
         conditions=_conditions(run),
         samples=fmt.plural(run.info.samples, "sample"),
-        data=_finite({name: sections[name] for name in drawn}),
-        scripts=[(TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+        data=finite({name: sections[name] for name in drawn}),
         version=run.info.versions.get("espalier", metadata.version("espalier")),
         **sections,
     )
-
-
-def render(template: str, **values: Any) -> str:
-    """Return a template's text with ``values`` escaped into it, and the shared styles and charting library inlined."""
-    import jinja2
-    import markupsafe
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    scripts = [markupsafe.Markup(script) for script in values.pop("scripts", ())]  # noqa: S704 - our own files
-    trusted = {"css": markupsafe.Markup(css), "plotly": markupsafe.Markup(get_plotlyjs())}  # noqa: S704
-    return environment.get_template(template).render(**values, **trusted, scripts=scripts)
 
 
 def _facts(run: Run) -> list[dict[str, str]]:
@@ -112,12 +92,3 @@ def _runtime(run: Run) -> str:
         return fmt.NOT_MEASURED
     version = run.info.versions.get(device.runtime, "") if device.reachable else device.runtime_version
     return f"{device.runtime} {version}".strip()
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value`` with every NaN and infinity as None, as JSON has neither."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,13 +10,14 @@ from ...evaluators.configuration import Configuration
 from ...evaluators.objectives import Constraint
 from .. import formatting as fmt
 from ..picks import deciding
-from .networks import PICK_LABELS, dense_network
+from .networks import PICK_LABELS, dense_network, tag_words
 
 if TYPE_CHECKING:
     from ...search.run_folder import Run
 
 _COSTS = ("latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
 _COLUMNS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params")
+_SHORT = {"accuracy": "Validation", "test_accuracy": "Test"}
 
 
 def choice(run: Run) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def choice(run: Run) -> dict[str, Any]:
         "lines": [_line(c) for c in run.constraints if c.objective.name in (x, "accuracy")],
         "objectives": [fmt.label(o.name).lower() for o in run.objectives],
         "constraints": [str(c) for c in run.constraints],
-        "columns": [{"name": n, "label": fmt.label(n)} for n in _COLUMNS],
+        "columns": [{"name": n, "label": _SHORT.get(n, fmt.label(n))} for n in _COLUMNS],
         "rows": [_row(c, run) for c in run.front.configurations],
         "wishes": _wishes(run, dense.metrics),
         "ranked_by": x,
@@ -55,8 +56,7 @@ def export_command(run: Run, trial: int) -> str:
 
 
 def _front_point(c: Configuration, x: str, size: str) -> dict[str, Any]:
-    names = [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS]
-    return _point(c.trial, c.metrics, x, size, "front", ", ".join(names))
+    return _point(c.trial, c.metrics, x, size, "front", tag_words(c.tags))
 
 
 def _others(run: Run, x: str, size: str) -> list[dict[str, Any]]:

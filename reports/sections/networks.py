@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +56,19 @@ def dense_network(run: Run) -> Network:
 
 def network(configuration: Configuration) -> Network:
     """Return a front member as a :class:`Network`, named after its tags or its trial."""
-    names = [PICK_LABELS[tag] for tag in PICKS if tag in configuration.tags]
     return Network(
-        ", ".join(names) or f"Trial {configuration.trial}",
+        tag_words(configuration.tags) or f"Trial {configuration.trial}",
         configuration.trial,
         configuration.tags,
         configuration.metrics,
         configuration.latency_source,
         configuration.latency_error,
     )
+
+
+def tag_words(tags: Sequence[str]) -> str:
+    """Return the picks that a configuration is: ``Fastest, smallest``; nothing where it is none."""
+    return ", ".join(PICK_LABELS[tag] for tag in PICKS if tag in tags).capitalize()
 
 
 def picked(run: Run) -> list[Network]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
 from .. import formatting as fmt
-from .networks import PICK_LABELS, latency_words
+from .networks import latency_words, tag_words
 
 if TYPE_CHECKING:
     from ...evaluators.hardware.base import LayerCost
@@ -32,12 +32,12 @@ def removed(run: Run) -> dict[str, Any]:
 def _member(
     c: Configuration, groups: Sequence[GroupSummary], own: FinishedNetwork | None, dense: FinishedNetwork | None
 ) -> dict[str, Any]:
-    names = [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS]
+    tags = tag_words(c.tags)
     kept = [c.policy.choices[g.name].kept if g.name in c.policy.choices else g.channels for g in groups]
     total, left = sum(g.channels for g in groups), sum(kept)
     return {
         "trial": c.trial,
-        "label": f"Trial {c.trial}" + (f" \u2013 {', '.join(names)}" if names else ""),
+        "label": f"Trial {c.trial}" + (f" \u2013 {tags}" if tags else ""),
         "selected": "knee" in c.tags,
         "kept": kept,
         "criteria": sorted({choice.criterion for choice in c.policy.choices.values() if choice.criterion}),

@@ -34,7 +34,7 @@ def reproduce(run: Run) -> dict[str, Any]:
         "commands": commands,
         "options": [{"name": n, "value": _shown(v)} for n, v in info.options if v not in (None, ())],
         "versions": sorted(info.versions.items()),
-        "fingerprints": [("network", info.model_fingerprint), ("data", info.data_fingerprint)],
+        "fingerprints": sorted(info.fingerprints.items()),
     }
 
 

@@ -1,49 +1,7 @@
 "use strict";
 (() => {
   const { choice, trust, progress } = report.data;
-  const coarse = matchMedia("(pointer: coarse)").matches;
-  const options = { displayModeBar: false, responsive: true };
-
-  const layout = (x, y, more = {}) => {
-    const axis = (title, format) => ({
-      title: { text: title, font: { size: 13 }, standoff: 10 },
-      tickformat: format,
-      gridcolor: report.color("line"),
-      linecolor: report.color("line"),
-      zeroline: false,
-      automargin: true,
-      tickfont: { color: report.color("muted") },
-    });
-    return {
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: report.color("ink") },
-      margin: { l: 58, r: 18, t: 16, b: 50 },
-      hoverlabel: { bgcolor: report.color("surface"), bordercolor: report.color("line"), font: { color: report.color("ink") }, align: "left" },
-      legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, font: { color: report.color("muted") } },
-      xaxis: axis(x.title, x.format),
-      yaxis: axis(y.title, y.format),
-      dragmode: coarse ? false : "zoom",
-      width: report.paper ? 660 : undefined,
-      ...more,
-    };
-  };
-
-  const chart = (id, draw) => {
-    const node = document.getElementById(id);
-    if (!node) return;
-    report.charts.push(() => {
-      const { traces, design } = draw();
-      Plotly.react(node, traces, design, options);
-    });
-  };
-
-  const fraction = (values) => values.filter((v) => v !== null).every((v) => v >= 0 && v <= 1);
-  const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-  const hover = (p) => [`<b>${escape(p.title)}</b>`, ...p.lines.map(escape)].join("<br>");
-  const shown = (points) => points.filter((p) => p.x !== null && p.y !== null);
-  const units = { latency_ms: "ms", size_bytes: "bytes", peak_memory_bytes: "bytes", energy_mj: "mJ" };
-  const withUnit = (label, name) => (units[name] ? `${label} (${units[name]})` : label);
+  const { layout, chart, fraction, escape, hover, shown, stairs, withUnit } = report;
 
   const largest = Math.max(...choice.points.concat(choice.dense).map((p) => p.size || 0), 1);
   const diameter = (p, low, high) => (p.size ? low + (high - low) * Math.sqrt(p.size / largest) : low);
@@ -60,17 +18,12 @@
     ...more,
   });
 
-  const stairs = (points) => {
-    let best = -Infinity;
-    return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((p) => p.y > best && ((best = p.y), true));
-  };
-
   const tagNotes = (points) =>
     points
       .filter((p) => p.tags)
       .map((p) => ({
         x: p.x, y: p.y, text: escape(p.tags), showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: report.color("faint"),
-        ax: p.tags.includes("Most") ? -8 : 26, ay: p.tags.includes("Most") ? -30 : 32, font: { size: 12, color: report.color("ink") },
+        ax: p.tags.includes("Most") ? -22 : 26, ay: p.tags.includes("Most") ? -30 : 32, font: { size: 12, color: report.color("ink") },
       }));
 
   const limits = () => {
@@ -80,10 +33,21 @@
     }));
     const notes = choice.lines.map((line) => ({
       text: escape(line.label), showarrow: false, font: { size: 11.5, color: report.color("worse") },
-      ...(line.axis === "x" ? { x: line.value, y: 1, yref: "paper", xanchor: "left", yanchor: "top", xshift: 4 } : { y: line.value, x: 1, xref: "paper", xanchor: "right", yanchor: "bottom" }),
+      ...(line.axis === "x" ? { x: line.value, y: 1, yref: "paper", xanchor: "left", yanchor: "top", xshift: 4 } : { y: line.value, x: 1, xref: "paper", xanchor: "right", yanchor: "top" }),
     }));
     return { shapes, notes };
   };
+
+  /* Bounds around what one chooses from; a trial far below would squeeze the front into a line. */
+  const focus = (points, key) => {
+    const limit = choice.lines.filter((l) => l.axis === key).map((l) => l.value);
+    const values = points.map((p) => p[key]).concat(limit);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const margin = (high - low) * 0.12 || Math.abs(high) * 0.05 || 1;
+    return [low - margin, high + margin];
+  };
+  const within = (p, key, [low, high]) => p[key] >= low && p[key] <= high;
+  let everything = false;
 
   chart("front-chart", () => {
     const points = shown(choice.points);
@@ -97,12 +61,18 @@
       group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.22 }, [6, 18]),
       { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip", showlegend: false },
       group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
-      group("Dense", dense, { color: report.color("ink"), symbol: "diamond" }, [8, 16]),
+      group("Dense", dense, { color: report.color("ink"), symbol: "diamond-open", line: { width: 2 } }, [12, 20]),
       group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip", showlegend: false }),
     ].filter((trace) => trace.x.length);
     const { shapes, notes } = limits();
+    const near = front.concat(dense);
+    const [x, y] = near.length ? [focus(near, "x"), focus(near, "y")] : [undefined, undefined];
+    const outside = near.length ? points.filter((p) => !within(p, "x", x) || !within(p, "y", y)).length : 0;
+    document.getElementById("zoom").hidden = outside === 0;
+    document.getElementById("zoom-note").textContent = everything ? "" : `${outside} of ${points.length} points lie outside this view.`;
+    const whole = everything || report.paper;
     const format = fraction(points.concat(dense).map((p) => p.y)) ? ".0%" : undefined;
-    const design = layout({ title: withUnit(choice.x_label, choice.x) }, { title: "Validation accuracy", format }, { shapes, annotations: [...notes, ...tagNotes(front)] });
+    const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: "Validation accuracy", format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front)] });
     return { traces, design };
   });
 
@@ -147,6 +117,12 @@
     };
   });
 
+  const zoom = document.getElementById("zoom-all");
+  zoom.addEventListener("click", () => {
+    everything = !everything;
+    zoom.setAttribute("aria-pressed", String(everything));
+    report.draw();
+  });
   report.draw();
   const front = document.getElementById("front-chart");
   if (front) {

@@ -124,23 +124,21 @@ def _info(options: SearchOptions, name: str, data_fingerprint: str, frozen: tupl
         versions=installed_versions(),
         seed=options.seed,
         samples=4000,
-        model_fingerprint="f" * 64,
-        data_fingerprint=data_fingerprint,
+        constraints=options.constraints,
+        fingerprints={"model": "f" * 64, "data": data_fingerprint},
         created="2026-03-01T09:00:00+00:00",
-        study_name=journal.STUDY,
+        study_name="espalier",
         dense=DenseNetwork(DENSE, "measured", 0.03),
         graph=GraphSummary(groups, frozen),
     )
 
 
 def _write_study(folder: Path, info: RunInfo, trials: Sequence[Trial]) -> None:
-    storage = journal.open_storage(folder, None, write=True)
-    directions = [o.direction for o in info.options.parsed_objectives]
-    study = optuna.create_study(study_name=info.study_name, storage=storage, directions=directions)
-    for number, trial in enumerate(trials):
-        study.add_trial(_frozen(number, trial, info))
-        if trial.metrics is not None:
-            write_json(folder / trial_record.policy_name(number), policy(trial.kept).to_dict())
+    with journal.study(folder, info) as study:
+        for number, trial in enumerate(trials):
+            study.add_trial(_frozen(number, trial, info))
+            if trial.metrics is not None:
+                write_json(folder / trial_record.policy_name(number), policy(trial.kept).to_dict())
 
 
 def _frozen(number: int, trial: Trial, info: RunInfo) -> optuna.trial.FrozenTrial:

@@ -1,0 +1,51 @@
+"use strict";
+/* What all charts share: a layout in the theme's colours, and drawing anew when the theme changes or the page is printed. */
+(() => {
+  const coarse = matchMedia("(pointer: coarse)").matches;
+  const options = { displayModeBar: false, responsive: true };
+  const units = { latency_ms: "ms", size_bytes: "bytes", peak_memory_bytes: "bytes", energy_mj: "mJ" };
+
+  const axis = ({ title, format, range }) => ({
+    title: { text: title, font: { size: 13 }, standoff: 10 },
+    tickformat: format,
+    range,
+    gridcolor: report.color("line"),
+    linecolor: report.color("line"),
+    zeroline: false,
+    automargin: true,
+    tickfont: { color: report.color("muted") },
+  });
+
+  Object.assign(report, {
+    layout: (x, y, more = {}) => ({
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: report.color("ink") },
+      margin: { l: 58, r: 18, t: 16, b: 60 },
+      hoverlabel: { bgcolor: report.color("surface"), bordercolor: report.color("line"), font: { color: report.color("ink") }, align: "left" },
+      legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0, font: { color: report.color("muted") } },
+      xaxis: axis(x),
+      yaxis: axis(y),
+      dragmode: coarse ? false : "zoom", // a finger that drags means to scroll the page
+      width: report.paper ? 660 : undefined,
+      ...more,
+    }),
+    chart: (id, draw) => {
+      const node = document.getElementById(id);
+      if (!node) return;
+      report.charts.push(() => {
+        const { traces, design } = draw();
+        Plotly.react(node, traces, design, options);
+      });
+    },
+    fraction: (values) => values.filter((v) => v !== null).every((v) => v >= 0 && v <= 1),
+    escape: (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"),
+    hover: (p) => [`<b>${report.escape(p.title)}</b>`, ...p.lines.map(report.escape)].join("<br>"),
+    shown: (points) => points.filter((p) => p.x !== null && p.y !== null),
+    stairs: (points) => {
+      let best = -Infinity;
+      return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((p) => p.y > best && ((best = p.y), true));
+    },
+    withUnit: (label, name) => (units[name] ? `${label} (${units[name]})` : label),
+  });
+})();
