@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def _entry(path: Path, name: str) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise _torn(path, str(error)) from error
 
 
@@ -113,7 +114,11 @@ def _decode(path: Path, part: str) -> np.ndarray:
     offsets = _entry(path, f"{part}_offsets")
     images = np.empty((len(offsets) - 1, 3, 32, 32), dtype=np.uint8)
     for i, (start, end) in enumerate(itertools.pairwise(offsets)):
-        images[i] = np.asarray(Image.open(io.BytesIO(content[start:end])).convert("RGB")).transpose(2, 0, 1)
+        try:
+            pixels = np.asarray(Image.open(io.BytesIO(content[start:end])).convert("RGB"))
+            images[i] = pixels.transpose(2, 0, 1)
+        except (OSError, ValueError) as error:
+            raise _torn(path, f"image {i} of {part} ({error})") from error
     return images
 
 
@@ -127,7 +132,10 @@ def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    content = np.fromfile(path, dtype=np.uint8)
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise _torn(path, str(error)) from error
     if content.size == 0 or content.size % 3073:
         raise _torn(path, f"{content.size} bytes")
     rows = content.reshape(-1, 3073)

@@ -34,6 +34,9 @@ class _Array:
 
     __slots__ = ("value",)
 
+    def __init__(self) -> None:
+        self.value: np.ndarray | None = None
+
     def __setstate__(self, state: object) -> None:
         match state:
             case (int(), tuple() as shape, _DataType(code="u1"), bool() | int() as by_columns, bytes() as content):

@@ -4,17 +4,27 @@
 set -u
 python="${1:?usage: setup_chromium.sh PYTHON}"
 
-usable() {
-    "$python" "$(dirname "$0")/chromium.py" >/dev/null 2>&1
+found() {
+    [ -n "${ESPALIER_CHROMIUM:-}" ] && return 0
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v "$name" >/dev/null && return 0
+    done
+    "$python" - <<'CODE' 2>/dev/null
+import os, sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    sys.exit(not os.path.isfile(playwright.chromium.executable_path))
+CODE
 }
 
-usable && exit 0
+found && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing Debian's Chromium for the browser tests"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+    apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 fi
-usable && exit 0
+found && exit 0
 echo "Installing Playwright's Chromium for the browser tests"
 "$python" -m playwright install chromium
-usable || echo "No Chromium could be installed: the browser tests will be skipped"
+found || echo "No Chromium could be installed: the browser tests will be skipped"
 exit 0
