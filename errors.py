@@ -38,6 +38,10 @@ class EvaluationError(EspalierError, RuntimeError):
     """One candidate could not be evaluated; the search goes on without it."""
 
 
+class Interrupted(EspalierError):  # noqa: N818 - stopping is no error
+    """The user stopped a search; its run is kept. The command line exits with 130."""
+
+
 class MissingExtraError(EspalierError, ImportError):
     """An optional package is needed and absent."""
 

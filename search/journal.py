@@ -1,8 +1,8 @@
 """The Optuna study of a run: a journal file in its folder, or a database elsewhere.
 
 Optuna 5.0's journal reader skips a last line that a kill left torn, but the next append joins that line and makes both
-unreadable; and its lock files outlive a killed process by a grace period of 30 seconds. So a torn tail is cut off before
-a run is resumed, and the one lock is the kernel's, on the whole folder, which ends with its process.
+unreadable; and its lock files outlive a killed process by a grace period of 30 seconds. So a torn tail is cut off
+before a run is resumed, and the one lock is the kernel's, on the whole folder, which ends with its process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from ..errors import InputError, RunFolderError, describe
+from .run_info import RunInfo
 
 try:
     import fcntl
@@ -25,14 +26,15 @@ except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 JOURNAL = "study.journal"
-STUDY = "espalier"
 
 
 class OneWriterJournal(JournalFileBackend):
-    """Optuna's journal file, kept open by the one coordinator that writes it: :func:`exclusive` sees to there being one.
+    """Optuna's journal file, kept open by the one coordinator that writes it.
 
-    A line reaches the kernel before the call returns, so a killed process loses none; only :meth:`flush_to_disk` waits
-    for the disk, once per finished trial and not for each parameter, as a power cut can cost at most what is in flight.
+    :func:`exclusive` sees to there being only one.
+
+    A line reaches the kernel before the call returns, so a killed process loses none. Only the line that ends a trial
+    waits for the disk: a power cut then costs at most what was in flight.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,10 +45,8 @@ class OneWriterJournal(JournalFileBackend):
         """Append one line per log."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self._stream.write(text.encode("utf-8"))
-
-    def flush_to_disk(self) -> None:
-        """Wait until all that was appended is on the disk."""
-        os.fsync(self._stream.fileno())
+        if any(log.get("datetime_complete") for log in logs):
+            os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the file."""
@@ -102,13 +102,46 @@ def repair(path: Path) -> int:
     return 0
 
 
-def open_storage(folder: Path, url: str | None, *, write: bool = False) -> optuna.storages.BaseStorage:
-    """Return the storage of the study in ``folder``, or of the database at ``url``.
+@contextmanager
+def study(folder: Path, info: RunInfo) -> Iterator[optuna.Study]:
+    """Open the run's study for writing, creating it where there is none; call it while holding the folder.
 
     Raises:
-        RunFolderError: the journal is absent or torn.
+        RunFolderError: the journal is torn.
         InputError: the database cannot be opened.
     """
+    storage = _open(folder, info.options.storage, write=True)
+    try:
+        yield optuna.create_study(
+            study_name=info.study_name,
+            storage=storage,
+            directions=[o.direction for o in info.options.parsed_objectives],
+            load_if_exists=True,
+        )
+    finally:
+        storage.remove_session()
+
+
+def load_study(folder: Path, info: RunInfo) -> optuna.Study:
+    """Open the run's study for reading.
+
+    Raises:
+        RunFolderError: the journal is absent or torn, or has no such study.
+        InputError: the database cannot be opened.
+    """
+    try:
+        return optuna.load_study(study_name=info.study_name, storage=_open(folder, info.options.storage, write=False))
+    except KeyError as error:
+        raise RunFolderError(
+            describe(
+                f"no study {info.study_name!r} in {info.options.storage or folder / JOURNAL}",
+                expected="the study that run.json names",
+                remedy="Restore it from a copy, or start a new run in another folder.",
+            )
+        ) from error
+
+
+def _open(folder: Path, url: str | None, *, write: bool) -> optuna.storages.BaseStorage:
     if url is not None:
         return _database(url)
     path = folder / JOURNAL

@@ -17,8 +17,8 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
 
 MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data")
-"""Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie: what
-lies there is checked through its fingerprint."""
+"""Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
+what lies there is checked through its fingerprint."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd])")

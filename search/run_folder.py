@@ -63,7 +63,7 @@ class Run:
     @property
     def constraints(self) -> tuple[Constraint, ...]:
         """What every member of the front meets."""
-        return self.info.options.parsed_constraints
+        return self.info.parsed_constraints
 
     @property
     def graph_summary(self) -> GraphSummary:
@@ -164,17 +164,7 @@ class Run:
 
     @cached_property
     def _study(self) -> optuna.Study:
-        storage = journal.open_storage(self.path, self.info.options.storage)
-        try:
-            return optuna.load_study(study_name=self.info.study_name, storage=storage)
-        except KeyError as error:
-            raise RunFolderError(
-                describe(
-                    f"no study {self.info.study_name!r} in {self.info.options.storage or self.path / journal.JOURNAL}",
-                    expected="the study that run.json names",
-                    remedy="Restore it from a copy, or start a new run in another folder.",
-                )
-            ) from error
+        return journal.load_study(self.path, self.info)
 
     def _front_candidates(self) -> tuple[Configuration, ...]:
         if all(c.trial in self.finished for c in self.search_front.configurations):

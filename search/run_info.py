@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, RunFolderError, describe
+from ..evaluators.objectives import Constraint
 from ..jsonfile import read_json, write_json
 from ..spaces.groups import Graph
 from .options import SearchOptions, different_run
@@ -88,22 +89,40 @@ class RunInfo:
     task_name: str
     device: str
     options: SearchOptions
+    constraints: tuple[str, ...]
+    """The options' own and the device's limits."""
     versions: Mapping[str, str]
     seed: int
     samples: int
     """Fidelity: training samples that each candidate is fine-tuned on."""
-    model_fingerprint: str
-    data_fingerprint: str
+    fingerprints: Mapping[str, str]
+    """Digests of what must not change while the run goes on, by what they are of."""
     created: str
     """ISO 8601, UTC."""
     study_name: str
     dense: DenseNetwork
     graph: GraphSummary
 
+    @property
+    def model_fingerprint(self) -> str:
+        """Digest of the names, shapes and types of the network's parameters and buffers."""
+        return self.fingerprints["model"]
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Digest of the task's data."""
+        return self.fingerprints["data"]
+
+    @property
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as values."""
+        return tuple(Constraint.parse(text) for text in self.constraints)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``run.json``."""
         plain = dict(vars(self))
         plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())
+        plain.update(fingerprints=dict(self.fingerprints), constraints=list(self.constraints))
         plain.update(dense={**vars(self.dense), "metrics": dict(self.dense.metrics)})
         return {"version": 1, **plain}
 
@@ -123,9 +142,12 @@ class RunInfo:
         content.pop("version")
         try:
             content["options"] = SearchOptions(**content["options"])
+            content["constraints"] = tuple(content["constraints"])
             content["dense"] = DenseNetwork(**content["dense"])
             content["graph"] = GraphSummary.from_dict(content["graph"])
-            return cls(**content)
+            info = cls(**content)
+            _ = info.parsed_constraints, info.model_fingerprint, info.data_fingerprint
+            return info
         except (KeyError, TypeError, AttributeError, InputError) as error:
             raise RunFolderError(
                 describe(
@@ -139,15 +161,16 @@ class RunInfo:
         """Check that the run ``stored`` can go on as this one.
 
         Raises:
-            RunFolderError: options, model, data, fidelity or Espalier's major version differ; every difference is named.
+            RunFolderError: options, network, data, device, fidelity or Espalier's major version differ; the message
+                names every difference.
         """
         self.options.check_resumes(stored.options)
-        compared = {
-            "the model's fingerprint": (self.model_fingerprint, stored.model_fingerprint),
-            "the data's fingerprint": (self.data_fingerprint, stored.data_fingerprint),
-            "samples": (self.samples, stored.samples),
-            "Espalier's major version": (_major(self.versions), _major(stored.versions)),
+        compared: dict[str, tuple[object, object]] = {
+            f"the {what}'s fingerprint": (self.fingerprints.get(what), stored.fingerprints.get(what))
+            for what in (*stored.fingerprints, *self.fingerprints)
         }
+        compared["samples"] = (self.samples, stored.samples)
+        compared["Espalier's major version"] = (_major(self.versions), _major(stored.versions))
         differences = [
             f"{what} is {mine!r}, in the run {theirs!r}" for what, (mine, theirs) in compared.items() if mine != theirs
         ]

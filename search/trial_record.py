@@ -25,6 +25,8 @@ DUPLICATE_OF = "duplicate_of"
 RETRY_OF = "retry_of"
 RETRIES = "retries"
 ABANDONED = "abandoned"
+MAX_RETRIES = 3
+"""How often a trial is tried again that was running when its search was killed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class TrialRecord:
             state=state,
             origin=attributes.get(ORIGIN, "sampler"),
             configuration=read_configuration(trial.number, evaluation, folder) if complete and evaluation else None,
-            reason=attributes.get(REASON),
+            reason=reason_of(trial),
             started=_epoch(trial.datetime_start),
             finished=_epoch(trial.datetime_complete),
             seconds=evaluation.seconds if evaluation else {},
@@ -81,9 +83,16 @@ def state_of(trial: optuna.trial.FrozenTrial) -> State:
         return "running" if trial.state == optuna.trial.TrialState.RUNNING else "waiting"
     if DUPLICATE_OF in trial.user_attrs:
         return "duplicate"
-    if trial.user_attrs.get(ABANDONED):
-        return "abandoned"
-    return "complete" if trial.state == optuna.trial.TrialState.COMPLETE else "failed"
+    if trial.state == optuna.trial.TrialState.COMPLETE:
+        return "complete"
+    return "abandoned" if _abandoned(trial.user_attrs) else "failed"
+
+
+def reason_of(trial: optuna.trial.FrozenTrial) -> str | None:
+    """Return why ``trial`` failed or was abandoned."""
+    if trial.state != optuna.trial.TrialState.FAIL:
+        return None
+    return trial.user_attrs.get(REASON, "its search was killed while it ran")
 
 
 def evaluation_of(trial: optuna.trial.FrozenTrial) -> Evaluation | None:
@@ -141,6 +150,12 @@ def policy_name(number: int) -> str:
 def weights_name(number: int) -> str:
     """Return where a trial's weights lie in its run folder, if they were kept."""
     return f"weights/{number}.safetensors"
+
+
+def _abandoned(attributes: Mapping[str, Any]) -> bool:
+    # Nobody is left to write a reason for a trial that died with its search.
+    died = REASON not in attributes and attributes.get(RETRIES, 0) < MAX_RETRIES
+    return died or bool(attributes.get(ABANDONED))
 
 
 def _plain(value: float) -> float | int:

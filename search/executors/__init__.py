@@ -1,1 +1,17 @@
+"""Executors by name; importing one registers it."""
+
 from __future__ import annotations
+
+from .base import EXECUTORS, Completion, EvaluatorFactory, Executor, ExecutorSettings
+from .in_process import InProcessExecutor
+from .processes import ProcessExecutor
+
+__all__ = [
+    "EXECUTORS",
+    "Completion",
+    "EvaluatorFactory",
+    "Executor",
+    "ExecutorSettings",
+    "InProcessExecutor",
+    "ProcessExecutor",
+]

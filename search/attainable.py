@@ -1,0 +1,77 @@
+"""Whether a search can succeed at all, found out before any time is spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import ConstraintError, InputError, describe
+from ..evaluators.objectives import Constraint, Objective
+from ..spaces.policy import Policy
+from ..spaces.search_space import SearchSpace
+from .subject import SearchEvaluator
+
+Metrics = Mapping[str, float | None]
+
+
+def check_objectives(objectives: tuple[Objective, ...], dense: Metrics, device: str) -> None:
+    """Check that every objective is known of the dense network.
+
+    Raises:
+        InputError: the device tells nothing of one.
+    """
+    for objective in objectives:
+        if dense.get(objective.name) is None:
+            known = ", ".join(name for name, value in dense.items() if value is not None)
+            raise InputError(
+                describe(
+                    f"objective {objective.name} is unknown on device {device}",
+                    expected=f"one of {known}",
+                    remedy="Leave it out, or add what it needs to the device's file.",
+                )
+            )
+
+
+def check_constraints(
+    constraints: tuple[Constraint, ...], space: SearchSpace, evaluator: SearchEvaluator, dense: Metrics
+) -> None:
+    """Check that the dense network or the most pruned one meets each constraint on a cost.
+
+    Accuracy is left to the search: fine-tuning may raise it.
+
+    Raises:
+        ConstraintError: neither meets one; the message says what is attainable.
+    """
+    on_costs = [c for c in constraints if c.objective.name != "accuracy"]
+    if not on_costs:
+        return
+    pruned = evaluator.cost(most_pruned(space)).metrics
+    for constraint in on_costs:
+        if min(constraint.violation(dense), constraint.violation(pruned)) > 0:
+            raise _unattainable(constraint, dense, pruned)
+
+
+def most_pruned(space: SearchSpace) -> Policy:
+    """Return the policy that keeps the fewest channels of every group."""
+    values = {p.name: p.low if p.kind == "int" else p.choices[0] for p in space.parameters}
+    return space.policy(values)
+
+
+def _unattainable(constraint: Constraint, dense: Metrics, pruned: Metrics) -> ConstraintError:
+    name, unit = constraint.objective.name, constraint.objective.unit
+    known = [value for metrics in (dense, pruned) if (value := metrics.get(name)) is not None]
+    if not known:
+        return ConstraintError(
+            describe(
+                f"constraint {constraint}",
+                expected=f"a metric that the device tells, not {name}",
+                remedy="Leave it out.",
+            )
+        )
+    best = min(known) if constraint.operator == "<=" else max(known)
+    return ConstraintError(
+        describe(
+            f"constraint {constraint} cannot be met",
+            expected=f"a bound that can: from {min(known):g} (most pruned) to {max(known):g} (dense) {unit}".rstrip(),
+            remedy=f"Loosen it to {best:g} or beyond, or choose another device or network.",
+        )
+    )

@@ -1,0 +1,150 @@
+"""The loop of a search: ask, hand out, take in, tell; until trials, time or the space are used up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import optuna
+
+from ..errors import EvaluationError, describe
+from ..evaluators.request import EvaluationRequest
+from .event_log import EventLog
+from .executors import Completion, Executor
+from .interrupts import Interrupts
+from .ledger import Ledger
+from .options import SearchOptions
+from .progress import Progress, Snapshot
+from .proposals import Proposal, Proposer
+from .recovery import abandon
+
+HOPELESS_AFTER = 5
+"""How many evaluations may fail, and none succeed, before the search gives up."""
+
+
+@dataclass
+class Coordinator:
+    """Keeps every worker busy. All writing happens here, in one thread of one process."""
+
+    study: optuna.Study
+    ledger: Ledger
+    proposer: Proposer
+    executor: Executor
+    options: SearchOptions
+    samples: int
+    dense: dict[str, float | None]
+    events: EventLog
+    progress: Progress
+    interrupts: Interrupts
+    searched_before: float
+    """Seconds searched before this coordinator took over."""
+
+    def __post_init__(self) -> None:
+        self._in_flight: dict[int, Proposal] = {}
+        self._begin = time.monotonic()
+        self._evaluated_before = self.ledger.evaluated
+
+    def run(self) -> None:
+        """Search to the end.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it; what was in flight will be tried again by a later search.
+            EvaluationError: nothing but failures.
+        """
+        try:
+            self._loop()
+        except BaseException:
+            self.executor.close(abandon=True)
+            self._abandon()
+            raise
+        finally:
+            self.progress.update(self.snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """Return where the search stands."""
+        return Snapshot(
+            done=self.ledger.evaluated,
+            failed=self.ledger.failed,
+            total=self.options.trials,
+            running=len(self._in_flight),
+            front=len(self.ledger.front),
+            hypervolume=self.ledger.front.hypervolume(self.dense),
+            best_accuracy=self.ledger.front.best_accuracy(),
+            elapsed=self._elapsed(),
+            remaining=self._remaining(),
+        )
+
+    def _loop(self) -> None:
+        self._fill()
+        while self._in_flight:
+            self.progress.update(self.snapshot)
+            with self.interrupts.welcome():
+                completion = self.executor.next_completed()
+            if completion is not None:
+                self._take_in(completion)
+            self._fill()
+
+    def _fill(self) -> None:
+        while len(self._in_flight) < self.options.workers and self._wants_more():
+            proposal = self.proposer.next(self._in_flight.values())
+            if proposal is None:
+                return
+            self._hand_out(proposal)
+
+    def _wants_more(self) -> bool:
+        if self.ledger.evaluated + len(self._in_flight) >= self.options.trials:
+            return False
+        return self.options.budget is None or self._elapsed() < self.options.budget
+
+    def _hand_out(self, proposal: Proposal) -> None:
+        number = proposal.trial.number
+        weights = self.ledger.begin(proposal.trial, proposal.policy)
+        self._in_flight[number] = proposal
+        # The same seed for all: a policy's worth depends on the policy alone, and candidates see the same batches.
+        self.executor.submit(
+            EvaluationRequest(number, proposal.policy, self.samples, self.options.seed, str(weights.resolve()))
+        )
+
+    def _take_in(self, completion: Completion) -> None:
+        number = completion.request.trial
+        proposal = self._in_flight[number]
+        outcome = self.ledger.record(proposal.trial, proposal.policy, completion.evaluation, completion.error)
+        del self._in_flight[number]
+        self.proposer.settle_twins(proposal)
+        if outcome.metrics is None:
+            self.events.write("trial failed", trial=number, reason=outcome.reason)
+            self.progress.message(f"trial {number} failed: {outcome.reason}")
+            self._check_hope(outcome.reason)
+        else:
+            self.events.write("trial finished", trial=number)
+
+    def _check_hope(self, reason: str | None) -> None:
+        failed = self.ledger.failed
+        if failed >= HOPELESS_AFTER and failed == self.ledger.evaluated:
+            raise EvaluationError(
+                describe(
+                    f"all of the first {failed} evaluations failed, the last with: {reason}",
+                    expected="configurations that can be evaluated",
+                    remedy="Mend the task, then start a new run.",
+                )
+            )
+
+    def _abandon(self) -> None:
+        for proposal in self._in_flight.values():
+            abandon(self.study, proposal.trial)
+        for twin in self.proposer.twins:
+            self.study.tell(twin, state=optuna.trial.TrialState.FAIL)
+        self._in_flight.clear()
+
+    def _elapsed(self) -> float:
+        return self.searched_before + time.monotonic() - self._begin
+
+    def _remaining(self) -> float | None:
+        left = self.options.trials - self.ledger.evaluated
+        here = self.ledger.evaluated - self._evaluated_before
+        bounds: list[float] = []
+        if here > 0:
+            bounds.append((time.monotonic() - self._begin) / here * max(0, left))
+        if self.options.budget is not None:
+            bounds.append(max(0.0, self.options.budget - self._elapsed()))
+        return min(bounds, default=None)

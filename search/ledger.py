@@ -1,0 +1,155 @@
+"""What a search knows: the only writer of its study and of its policies, and the keeper of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ..evaluators.configuration import Configuration
+from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.request import Evaluation
+from ..jsonfile import write_json
+from ..spaces.policy import Policy
+from ..spaces.search_space import SearchSpace
+from .running_front import RunningFront
+from .trial_record import (
+    DUPLICATE_OF,
+    EVALUATION,
+    REASON,
+    evaluation_of,
+    evaluation_to_dict,
+    policy_name,
+    reason_of,
+    state_of,
+    weights_name,
+)
+
+_UNKNOWN_VIOLATION = 1e9
+"""Stands for the violation of a constraint on a metric that is unknown; storages take no infinity."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the evaluation of one policy ended."""
+
+    trial: int
+    metrics: Mapping[str, float | None] | None
+    """``None`` where it failed."""
+    reason: str | None
+    """Why it failed."""
+
+
+class Ledger:
+    """Writes trials and remembers how each policy came out.
+
+    A trial is told to the study last, after its policy and weights lie in the folder: what the study calls complete is
+    all there, whenever the process is killed.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        folder: Path,
+        *,
+        objectives: tuple[Objective, ...],
+        constraints: tuple[Constraint, ...],
+    ) -> None:
+        self._study = study
+        self._folder = folder
+        self._objectives = objectives
+        self._constraints = constraints
+        self._outcomes: dict[Any, Outcome] = {}
+        self.front = RunningFront(objectives, constraints)
+        self.failed = 0
+
+    def load(self, space: SearchSpace) -> None:
+        """Take over what the study knows already, and delete weights that belong to no member of the front."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
+            state = state_of(trial)
+            if state == "complete" and (evaluation := evaluation_of(trial)) is not None:
+                self._remember(trial.number, space.policy(trial.params), evaluation)
+            elif state == "failed" and len(trial.params) == len(space.parameters):
+                self._remember_failure(trial.number, space.policy(trial.params), str(reason_of(trial)))
+        for path in (self._folder / weights_name(0)).parent.iterdir():
+            if not (path.stem.isdigit() and int(path.stem) in self.front):
+                path.unlink()
+
+    @property
+    def evaluated(self) -> int:
+        """How many distinct policies were evaluated, failed ones included."""
+        return len(self._outcomes)
+
+    def outcome(self, policy: Policy) -> Outcome | None:
+        """Return how ``policy`` came out, if it was evaluated."""
+        return self._outcomes.get(policy.key)
+
+    def begin(self, trial: Trial, policy: Policy) -> Path:
+        """Store the policy of ``trial`` and return where its weights belong."""
+        write_json(self._folder / policy_name(trial.number), policy.to_dict())
+        return self._folder / weights_name(trial.number)
+
+    def record(self, trial: Trial, policy: Policy, evaluation: Evaluation | None, error: str | None) -> Outcome:
+        """Tell the study how ``trial`` came out."""
+        reason = error or self._defect(evaluation)
+        if reason is not None or evaluation is None:
+            return self._fail(trial, policy, reason or "no evaluation")
+        values = self._constrain(trial, evaluation.metrics)
+        trial.set_user_attr(EVALUATION, evaluation_to_dict(evaluation))
+        self._study.tell(trial, values)
+        outcome, dropped = self._remember(trial.number, policy, evaluation)
+        for number in dropped:
+            (self._folder / weights_name(number)).unlink(missing_ok=True)
+        return outcome
+
+    def repeat(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the study that ``trial`` came out as an equal policy did before; samplers learn from that too."""
+        trial.set_user_attr(DUPLICATE_OF, outcome.trial)
+        if outcome.metrics is None:
+            trial.set_user_attr(REASON, f"the same policy as trial {outcome.trial}, which failed: {outcome.reason}")
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, self._constrain(trial, outcome.metrics))
+
+    def adopt(self, trial: FrozenTrial) -> bool:
+        """Tell the study of a trial whose evaluation a killed coordinator had stored already; whether there was one."""
+        evaluation = evaluation_of(trial)
+        if evaluation is None or not (self._folder / policy_name(trial.number)).exists():
+            return False
+        self._study.tell(trial.number, [float(evaluation.metrics[o.name] or 0.0) for o in self._objectives])
+        return True
+
+    def _constrain(self, trial: Trial, metrics: Mapping[str, float | None]) -> list[float]:
+        for constraint in self._constraints:
+            trial.set_constraint(str(constraint), min(constraint.violation(metrics), _UNKNOWN_VIOLATION))
+        return [float(metrics[o.name] or 0.0) for o in self._objectives]
+
+    def _defect(self, evaluation: Evaluation | None) -> str | None:
+        for objective in self._objectives if evaluation else ():
+            value = evaluation.metrics.get(objective.name) if evaluation else None
+            if value is None or not math.isfinite(value):
+                return f"{objective.name} is {value}"
+        return None
+
+    def _fail(self, trial: Trial, policy: Policy, reason: str) -> Outcome:
+        trial.set_user_attr(REASON, reason)
+        (self._folder / weights_name(trial.number)).unlink(missing_ok=True)
+        self._study.tell(trial, state=TrialState.FAIL)
+        return self._remember_failure(trial.number, policy, reason)
+
+    def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
+        outcome = self._outcomes.setdefault(policy.key, Outcome(number, evaluation.metrics, None))
+        configuration = Configuration(
+            number, policy, evaluation.metrics, evaluation.latency_source, evaluation.latency_error, evaluation.samples
+        )
+        return outcome, self.front.add(configuration)
+
+    def _remember_failure(self, number: int, policy: Policy, reason: str) -> Outcome:
+        outcome = self._outcomes.setdefault(policy.key, Outcome(number, None, reason))
+        self.failed += outcome.trial == number
+        return outcome

@@ -1,0 +1,267 @@
+"""The search: everything from a task's name to a run folder with a front."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import optuna
+
+from ..errors import Interrupted
+from ..evaluators.objectives import Constraint
+from ..evaluators.request import Evaluation
+from ..evaluators.task import Task
+from ..jsonfile import read_json, write_json
+from . import journal
+from .attainable import check_constraints, check_objectives
+from .coordinator import Coordinator
+from .event_log import LOG, EventLog, searched_seconds
+from .executors import EXECUTORS, Executor, ExecutorSettings
+from .finish import finish
+from .interrupts import Interrupts
+from .ledger import Ledger
+from .new_folder import check_target, create, has_run
+from .options import SearchOptions
+from .progress import NoProgress, Progress
+from .proposals import Proposer
+from .recovery import recover
+from .run_folder import RANKINGS, DenseNetwork, GraphSummary, Run, RunInfo, open_run
+from .run_info import installed_versions
+from .samplers import derived_seed, make_sampler
+from .subject import SearchEvaluator, Subject, prepare
+
+
+def run_search(
+    task: str | Task,
+    *,
+    out: str | Path,
+    device: str = "host",
+    trials: int = 50,
+    budget: float | str | None = None,
+    workers: int = 1,
+    threads: int | None = None,
+    storage: str | None = None,
+    objectives: str | Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
+    constraints: str | Sequence[str | Constraint] = (),
+    types: str | Sequence[str] = ("channel",),
+    criteria: str | Sequence[str] = ("l2",),
+    precision: str | Sequence[str] = ("fp32",),
+    sampler: str = "tpe",
+    seed: int = 0,
+    samples: int | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    data: str | Path | None = None,
+) -> Run:
+    """Search for configurations of ``task`` that no other beats, and return the run.
+
+    Args:
+        task: built-in name, ``file.py:name``, ``package.module:name``, or the task itself.
+        out: folder of the run; must be new, or hold a run where ``resume``.
+        device: name of a shipped device, or path of a YAML file.
+        trials: how many distinct configurations to evaluate in all.
+        budget: seconds in all, or a text such as ``30m``.
+        workers: processes that evaluate at the same time; 1 evaluates in this process.
+        threads: per worker; by default the machine's cores are shared.
+        storage: database URL of the study; a journal in the run folder by default.
+        objectives: names of metrics.
+        constraints: such as ``latency_ms<=5``.
+        types: pruning types.
+        criteria: importance criteria.
+        precision: ``fp32``.
+        sampler: ``tpe``, ``nsga2`` or ``random``.
+        seed: of everything random.
+        samples: training samples that each candidate is fine-tuned on; by default the task decides.
+        resume: go on with the run in ``out``, if there is one.
+        progress: shows where the search stands.
+        data: folder of the task's data.
+
+    Raises:
+        InputError: something given cannot be used; an existing run is left untouched.
+        Interrupted: the user stopped the search; the run is kept and can be resumed.
+        EvaluationError: nothing but failures.
+    """
+    options = SearchOptions(
+        task=task if isinstance(task, str) else task.reference or task.name,
+        device=device,
+        trials=trials,
+        budget=budget,
+        workers=workers,
+        threads=threads,
+        storage=storage,
+        objectives=objectives,
+        constraints=constraints,
+        types=types,
+        criteria=criteria,
+        precision=precision,
+        sampler=sampler,
+        seed=seed,
+        samples=samples,
+        data=None if data is None else str(data),
+    )
+    folder = Path(out)
+    check_target(folder, resume=resume)
+    going_on = resume and has_run(folder)
+    if going_on:
+        options.check_resumes(RunInfo.read(folder).options)
+    rankings = read_json(folder / RANKINGS)["rankings"] if going_on else None
+    subject = prepare(task, options, rankings=rankings)
+    return search_subject(subject, options, folder, resume=resume, progress=progress)
+
+
+def search_subject(
+    subject: Subject, options: SearchOptions, folder: Path, *, resume: bool = False, progress: Progress | None = None
+) -> Run:
+    """Search ``subject``; :func:`run_search` with the task made ready. Raises what that raises."""
+    shown = progress or NoProgress()
+    check_target(folder, resume=resume)
+    try:
+        evaluator = subject.factory()
+        going_on = resume and has_run(folder)
+        info = None if going_on else _new_info(subject, options, evaluator)
+        create(folder)
+        with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
+            search = _Search(folder, subject, options, evaluator, shown, interrupts)
+            return search.start(info) if info is not None else search.resume()
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"interrupted; the run in {folder} is kept, go on with --resume") from interrupt
+    finally:
+        shown.stop()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """The steps of one search, with what they share."""
+
+    folder: Path
+    subject: Subject
+    options: SearchOptions
+    evaluator: SearchEvaluator
+    progress: Progress
+    interrupts: Interrupts
+
+    def start(self, info: RunInfo) -> Run:
+        write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
+        info.write(self.folder)
+        self._events.write("started", options=self.options.to_dict())
+        return self._search(info)
+
+    def resume(self) -> Run:
+        stored = RunInfo.read(self.folder)
+        given = dataclasses.replace(
+            stored,
+            options=self.options,
+            samples=self.subject.samples,
+            fingerprints=dict(self.subject.fingerprints),
+            versions=installed_versions(),
+        )
+        given.check_resumes(stored)
+        torn = journal.repair(self.folder / journal.JOURNAL)
+        self._events.end_torn_line()
+        info = dataclasses.replace(stored, options=self.options)
+        info.write(self.folder)
+        self._events.write("resumed", options=self.options.to_dict())
+        if torn:
+            self._events.write("warning", text=f"cut a torn last line of {torn} bytes off {journal.JOURNAL}")
+        return self._search(info)
+
+    @property
+    def _events(self) -> EventLog:
+        return EventLog(self.folder / LOG)
+
+    def _search(self, info: RunInfo) -> Run:
+        events = self._events
+        try:
+            with journal.study(self.folder, info) as study:
+                self._coordinate(study, info, events)
+            with self.interrupts.welcome():
+                finish(self.folder, self.evaluator, self.progress)
+        except KeyboardInterrupt:
+            open_run(self.folder).write_front()
+            events.write("interrupted")
+            raise
+        run = open_run(self.folder)
+        run.write_front()
+        events.write("finished", front=len(run.front.configurations))
+        return run
+
+    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> None:
+        ledger = Ledger(
+            study, self.folder, objectives=self.options.parsed_objectives, constraints=info.parsed_constraints
+        )
+        recovery = recover(study, ledger)
+        if any(vars(recovery).values()):
+            events.write("recovered", **vars(recovery))
+        ledger.load(self.subject.space)
+        finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+        study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
+        generator = random.Random(derived_seed(self.options.seed, finished))
+        proposer = Proposer(study, self.subject.space, ledger, generator)
+        proposer.enqueue_starting_points()
+        executor = self._executor()
+        try:
+            Coordinator(
+                study=study,
+                ledger=ledger,
+                proposer=proposer,
+                executor=executor,
+                options=self.options,
+                samples=info.samples,
+                dense=dict(info.dense.metrics),
+                events=events,
+                progress=self.progress,
+                interrupts=self.interrupts,
+                searched_before=searched_seconds(events.read()),
+            ).run()
+        finally:
+            executor.close()
+
+    def _executor(self) -> Executor:
+        if self.options.workers == 1:
+            settings = ExecutorSettings(lambda: self.evaluator, 1, self.options.threads_per_worker)
+            return EXECUTORS.get("in-process")(settings)
+        settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
+        return EXECUTORS.get("processes")(settings)
+
+
+def _new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluator) -> RunInfo:
+    dense = evaluator.dense()
+    constraints = (*options.parsed_constraints, *subject.limits)
+    check_objectives(options.parsed_objectives, dense.metrics, subject.device_name)
+    check_constraints(constraints, subject.space, evaluator, dense.metrics)
+    return RunInfo(
+        task_reference=subject.task_reference,
+        task_name=subject.task_name,
+        device=subject.device_name,
+        options=options,
+        constraints=tuple(f"{c.objective.name}{c.operator}{c.bound!r}" for c in constraints),
+        versions=installed_versions(),
+        seed=options.seed,
+        samples=subject.samples,
+        fingerprints=dict(subject.fingerprints),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        study_name=f"espalier-{subject.task_name}-{uuid4().hex[:8]}",
+        dense=_dense_network(dense),
+        graph=GraphSummary.of(subject.space.graph),
+    )
+
+
+def _dense_network(dense: Evaluation) -> DenseNetwork:
+    metrics = {name: None if value is None else float(value) for name, value in dense.metrics.items()}
+    return DenseNetwork(metrics, dense.latency_source, float(dense.latency_error))
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    # Optuna announces each study on stderr, in the midst of our progress display.
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

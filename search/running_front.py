@@ -1,0 +1,49 @@
+"""The front of a search while it runs, kept one configuration at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..evaluators.configuration import Configuration
+from ..evaluators.front import Front
+from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.pareto import Point, dominates
+
+
+class RunningFront:
+    """The feasible configurations that no other dominates; of equal ones the lowest trial, as in :class:`Front`."""
+
+    def __init__(self, objectives: tuple[Objective, ...], constraints: tuple[Constraint, ...]) -> None:
+        self._objectives = objectives
+        self._constraints = constraints
+        self._points: dict[int, Point] = {}
+        self._members: dict[int, Configuration] = {}
+
+    def add(self, configuration: Configuration) -> tuple[int, ...]:
+        """Add one configuration and return the trials that are off the front for good, its own perhaps among them."""
+        number = configuration.trial
+        if not configuration.feasible(self._constraints):
+            return (number,)
+        point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self._objectives)
+        if any(dominates(p, point) or (p == point and n < number) for n, p in self._points.items()):
+            return (number,)
+        beaten = tuple(n for n, p in self._points.items() if dominates(point, p) or p == point)
+        for loser in beaten:
+            del self._points[loser], self._members[loser]
+        self._points[number], self._members[number] = point, configuration
+        return beaten
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self._points
+
+    def best_accuracy(self) -> float | None:
+        """Return the highest accuracy on the front."""
+        known = [a for m in self._members.values() if (a := m.metrics.get("accuracy")) is not None]
+        return max(known, default=None)
+
+    def hypervolume(self, dense: Mapping[str, float | None]) -> float:
+        """Return the hypervolume against the ``dense`` network's reference point."""
+        return Front(self._objectives, self._constraints, tuple(self._members.values()), dense).hypervolume

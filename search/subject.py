@@ -1,0 +1,152 @@
+"""What is searched: a task on a device, made ready once in the coordinator and rebuilt in each worker."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import InputError, describe
+from ..evaluators.data import as_network_input, batches
+from ..evaluators.fidelity import default_samples
+from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.objectives import Constraint, objective
+from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from ..evaluators.task import Task
+from ..evaluators.task_checks import check_task, data_fingerprint
+from ..evaluators.task_evaluator import TaskEvaluator
+from ..evaluators.task_loading import load_task
+from ..spaces.criteria import CRITERIA
+from ..spaces.fingerprint import weights_digest
+from ..spaces.groups import Graph
+from ..spaces.policy import Policy
+from ..spaces.rankings import Rankings, Samples, rank
+from ..spaces.search_space import SearchSpace
+from ..spaces.trace import trace
+from .options import SearchOptions
+
+_RANKING_SAMPLES = 512
+
+
+class SearchEvaluator(Protocol):
+    """What a coordinator asks of an evaluator; its workers only ask it to evaluate."""
+
+    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+        """Return what the request's policy is worth."""
+        ...
+
+    def dense(self) -> Evaluation:
+        """Return what the network is worth as it was brought."""
+        ...
+
+    def cost(self, policy: Policy) -> Evaluation:
+        """Return what a policy costs, without training it: metrics hold no accuracy."""
+        ...
+
+    def finish(self, members: Sequence[FinishRequest]) -> tuple[FinishedNetwork, ...]:
+        """Return the final numbers of the dense network, first, and of every member."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task on a device, ready to be searched."""
+
+    task_name: str
+    task_reference: str | None
+    device_name: str
+    space: SearchSpace
+    factory: Callable[[], SearchEvaluator]
+    """Builds an evaluator in the process that calls it; picklable by cloudpickle."""
+    samples: int
+    """Fidelity: training samples that each candidate is fine-tuned on."""
+    fingerprints: Mapping[str, str]
+    """Digests of what must not change while a run goes on, by what they are of; ``model`` and ``data`` among them."""
+    rankings: Mapping[str, Any]
+    """The data of ``Rankings.to_dict()``."""
+    limits: tuple[Constraint, ...] = ()
+    """What the device itself demands."""
+
+
+def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
+    """Load, check, trace and rank what ``options`` say.
+
+    Args:
+        task: what loads it, or the task itself.
+        options: of the search.
+        rankings: of an earlier search of the same run; ranked anew where there are none.
+
+    Raises:
+        InputError: task, device, types or criteria cannot be used, or nothing of the network can be pruned.
+    """
+    for criterion in options.criteria:
+        CRITERIA.get(criterion)
+    device = load_device(options.device)
+    data = None if options.data is None else Path(options.data)
+    found = load_task(task, data=data) if isinstance(task, str) else task
+    check_task(found)
+    model = found.model().eval()
+    graph = trace(model, found.example_input, freeze=found.freeze)
+    space = SearchSpace(
+        graph,
+        types=options.types,
+        criteria=options.criteria,
+        precisions=options.precision,
+        channel_multiple=device.alignment("fp32"),
+    )
+    _check_prunable(space)
+    ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
+    return Subject(
+        task_name=found.name,
+        task_reference=found.reference,
+        device_name=device.name,
+        space=space,
+        factory=partial(
+            build_evaluator, found.reference or found, data, graph, ranked, device, options.threads_per_worker
+        ),
+        samples=default_samples(found) if options.samples is None else options.samples,
+        fingerprints={
+            "model": graph.fingerprint,
+            "weights": weights_digest(model),
+            "data": data_fingerprint(found),
+            "device": hashlib.sha256(device.to_yaml().encode()).hexdigest()[:16],
+        },
+        rankings=ranked.to_dict(),
+        limits=_limits(device),
+    )
+
+
+def build_evaluator(
+    task: str | Task, data: Path | None, graph: Graph, rankings: Rankings, device: Device, threads: int
+) -> SearchEvaluator:
+    """Return an evaluator; a task that has a reference is loaded anew, as its module may exist in no other process."""
+    found = load_task(task, data=data) if isinstance(task, str) else task
+    return TaskEvaluator(found, graph, rankings, device, threads)
+
+
+def _rank(model: Any, graph: Graph, task: Task, options: SearchOptions) -> Rankings:
+    walk = batches(task.train, name="train").walk(task.batch_size, limit=_RANKING_SAMPLES)
+    shaped = [(as_network_input(inputs, task.example_input), targets) for inputs, targets in itertools.islice(walk, 64)]
+    return rank(model, graph, options.criteria, samples=Samples(shaped, task.loss), seed=options.seed)
+
+
+def _check_prunable(space: SearchSpace) -> None:
+    if space.size > 1:
+        return
+    reasons = "; ".join(f"{f.name}: {f.reason}" for f in space.graph.frozen[:3]) or "no group is wide enough"
+    raise InputError(
+        describe(
+            f"nothing can be pruned ({reasons})",
+            expected="at least one group with more than one width",
+            remedy="Run `espalier inspect` on the task, and see `freeze` and the device's channel_multiple.",
+        )
+    )
+
+
+def _limits(device: Device) -> tuple[Constraint, ...]:
+    limits = {"size_bytes": device.limits.flash_bytes, "peak_memory_bytes": device.limits.ram_bytes}
+    return tuple(Constraint(objective(name), "<=", q.value) for name, q in limits.items() if q is not None)

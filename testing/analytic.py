@@ -1,0 +1,121 @@
+"""An evaluator whose answers are formulas: for tests of searches that need no network, and for measuring overhead.
+
+It is a second implementation of what a search asks of an evaluator: real policies over a real graph, costs that fall
+with every channel removed, an accuracy that falls faster for some groups than for others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..errors import EvaluationError
+from ..evaluators.objectives import Constraint
+from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from ..jsonfile import write_text
+from ..search.subject import Subject
+from ..spaces.groups import Graph, Group
+from ..spaces.policy import Policy
+from ..spaces.search_space import SearchSpace
+
+DENSE_ACCURACY = 0.95
+
+
+@dataclass(frozen=True)
+class AnalyticEvaluator:
+    """Says what a policy is worth from its kept channels alone.
+
+    Args:
+        graph: of groups, as :func:`analytic_graph` makes.
+        seconds: how long each evaluation takes.
+        diverging: sparsity of the first group from which on a candidate diverges to NaN.
+        failing: sparsity of the first group from which on a candidate raises.
+    """
+
+    graph: Graph
+    seconds: float = 0.0
+    diverging: float = 2.0
+    failing: float = 2.0
+
+    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+        """Return the policy's worth; its weights are its key as text."""
+        if self.seconds:
+            time.sleep(self.seconds)
+        first = request.policy.choices[self.graph.groups[0].name].sparsity
+        if first >= self.failing:
+            raise EvaluationError(f"trial {request.trial}: too sparse")
+        accuracy = float("nan") if first >= self.diverging else self._accuracy(request.policy)
+        if request.weights_path is not None:
+            write_text(Path(request.weights_path), repr(request.policy.key))
+        metrics = {"accuracy": accuracy, "train_accuracy": accuracy, **self._costs(request.policy)}
+        return Evaluation(metrics, "roofline", 0.1, request.samples, {"train": self.seconds})
+
+    def dense(self) -> Evaluation:
+        """Return what the policy that removes nothing is worth."""
+        policy = Policy.dense(self.graph)
+        return Evaluation({"accuracy": DENSE_ACCURACY, **self._costs(policy)}, "roofline", 0.1, 0)
+
+    def cost(self, policy: Policy) -> Evaluation:
+        """Return the costs alone."""
+        return Evaluation(self._costs(policy), "roofline", 0.1, 0)
+
+    def finish(self, members: Sequence[FinishRequest]) -> tuple[FinishedNetwork, ...]:
+        """Return the same numbers again, with a test accuracy one point lower."""
+        entries: list[tuple[int | None, Policy]] = [(None, Policy.dense(self.graph))]
+        entries += [(member.trial, member.policy) for member in members]
+        return tuple(self._finished(trial, policy) for trial, policy in entries)
+
+    def _finished(self, trial: int | None, policy: Policy) -> FinishedNetwork:
+        accuracy = self._accuracy(policy)
+        metrics = {"accuracy": accuracy, "test_accuracy": accuracy - 0.01, **self._costs(policy)}
+        return FinishedNetwork(trial, metrics, "roofline", 0.1, ())
+
+    def _accuracy(self, policy: Policy) -> float:
+        losses = [(1 + i) * policy.choices[g.name].sparsity ** 2 for i, g in enumerate(self.graph.groups)]
+        count = len(self.graph.groups)
+        return DENSE_ACCURACY - 0.6 * sum(losses) / (count * (count + 1) / 2)
+
+    def _costs(self, policy: Policy) -> dict[str, float | None]:
+        kept = [policy.choices[g.name].kept for g in self.graph.groups]
+        macs = sum(a * b for a, b in zip([3, *kept], kept, strict=False))
+        params = sum(kept)
+        return {
+            "latency_ms": macs / 1e4 + 0.01,
+            "size_bytes": 4 * params,
+            "macs": macs,
+            "params": params,
+            "peak_memory_bytes": 64 * max(kept),
+            "energy_mj": None,
+        }
+
+
+def analytic_graph(*channels: int) -> Graph:
+    """Return a graph of independent groups with so many ``channels`` each."""
+    groups = (Group(f"layer{i}", c, (), "exact", i) for i, c in enumerate(channels))
+    return Graph(tuple(groups), (), "analytic-" + "-".join(map(str, channels)))
+
+
+def analytic_subject(
+    *channels: int,
+    seconds: float = 0.0,
+    diverging: float = 2.0,
+    failing: float = 2.0,
+    data: str = "analytic",
+    limits: tuple[Constraint, ...] = (),
+) -> Subject:
+    """Return a subject to search over groups of so many ``channels``."""
+    graph = analytic_graph(*channels)
+    return Subject(
+        task_name="analytic",
+        task_reference=None,
+        device_name="formulas",
+        space=SearchSpace(graph),
+        factory=partial(AnalyticEvaluator, graph, seconds, diverging, failing),
+        samples=100,
+        fingerprints={"model": graph.fingerprint, "data": data},
+        rankings={},
+        limits=limits,
+    )
