@@ -1,0 +1,38 @@
+"""``espalier inspect``: what can be pruned from a task's network, and what it costs as it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import DataOption, DeviceOption, JsonOption, TaskArgument
+from .output import print_json
+
+
+def inspect(
+    task: TaskArgument,
+    device: DeviceOption = "host",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Also prune each group alone by half and show the accuracy left."),
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show groups, frozen groups with reasons, widths, the dense network's cost and each layer's latency."""
+    from ..evaluators.hardware import load_device
+    from ..evaluators.task_checks import check_task
+    from ..evaluators.task_loading import load_task
+    from ..reports.inspection import inspect_task
+    from .tables import show_inspection
+
+    target = load_device(device)
+    loaded = load_task(task, data=data)
+    check_task(loaded)
+    found = inspect_task(loaded, target, threads=threads, with_sensitivity=sensitivity)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        show_inspection(found)

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TaskArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, path/to/file.py:name or package.module:name.",
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a search wrote.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME|FILE", help="A device's name, or its YAML file.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="Where the task's data lies.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+ConstraintOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraint",
+        metavar="METRIC<=NUMBER",
+        help="A bound to keep, such as 'latency_ms<=5' or 'size_bytes<=100KB'. May be given several times.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,164 @@
+"""``espalier search``: the main job."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import ConstraintOption, DataOption, JsonOption
+from .output import note, print_json
+
+
+def search(
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TASK",
+            help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, path/to/file.py:name or "
+            "package.module:name. May stand in --config instead.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME|FILE", help="A device's name, or its YAML file.", show_default="host"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN", help="The run's folder; it must not exist yet.", show_default=False),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", help="Configurations to evaluate, a resumed run's included.", show_default="50"),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="How long to search: 90s, 30m, 1h30m.", show_default="no limit"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that evaluate.", show_default="1")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads of each worker.", show_default="cores / workers")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            help="A database for the Optuna study.",
+            show_default="a journal in the run's folder",
+        ),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives",
+            metavar="NAMES",
+            help="What to trade off: accuracy, latency, size, macs, params, memory, energy.",
+            show_default="accuracy,latency,size",
+        ),
+    ] = None,
+    constraint: ConstraintOption = None,
+    types: Annotated[
+        str | None,
+        typer.Option("--types", metavar="NAMES", help="Pruning types: channel, none.", show_default="channel"),
+    ] = None,
+    criteria: Annotated[
+        str | None,
+        typer.Option(
+            "--criteria",
+            metavar="NAMES",
+            help="How channels are ranked: l1, l2, bn_scale, fpgm, taylor, random.",
+            show_default="l2",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", metavar="NAME", help="tpe, nsga2 or random.", show_default="tpe")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything drawn.", show_default="0")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            help="Training samples that each candidate is fine-tuned on.",
+            show_default="what suits the task",
+        ),
+    ] = None,
+    data: DataOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="The same options in YAML; options given here win.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; options not given are the run's own.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the groups, the size of the space and the estimated time.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search what to prune from a trained network so that it fits a device."""
+    given = {
+        "task": task, "device": device, "out": out, "trials": trials, "budget": budget, "workers": workers,
+        "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
+        "types": types, "criteria": criteria, "sampler": sampler, "seed": seed, "samples": samples, "data": data,
+    }  # fmt: skip
+    options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
+    show = _dry_run if dry_run else _run
+    show(options, resume=resume, as_json=as_json)
+
+
+def merged(given: Mapping[str, Any], config: Path | None, *, resume: bool) -> dict[str, Any]:
+    """Return the options of a search: those given, else those of the config, else, on a resume, the run's own."""
+    from ..search.options import read_config
+    from ..search.run_folder import open_run
+
+    options = {**(read_config(config) if config is not None else {}), **given}
+    if resume and options.get("out") is not None and Path(options["out"]).is_dir():
+        stored = open_run(options["out"]).info.options.to_dict()
+        options = {**stored, **options}
+    return options
+
+
+def _run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+    from ..errors import Interrupted
+    from ..search.progress import progress_for
+    from ..search.run_search import run_search
+    from .tables import show_front
+
+    task, out = _needed(options, "task", "TASK"), Path(_needed(options, "out", "--out RUN"))
+    rest = {name: value for name, value in options.items() if name not in ("task", "out")}
+    try:
+        run = run_search(task, out=out, resume=resume, progress=progress_for(), **rest)
+    except (KeyboardInterrupt, Interrupted):
+        words = ["espalier", "search", task, "--out", str(out), "--resume"]
+        note(f"Interrupted: the run is kept in {out}. Resume it with: {shlex.join(words)}")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(run.front_document())
+        return
+    show_front(run)
+    print(f"Next: espalier report {out}")
+
+
+def _dry_run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+    from ..search.run_search import dry_run
+    from .tables import show_dry_run
+
+    task = _needed(options, "task", "TASK")
+    rest = {name: value for name, value in options.items() if name not in ("task", "out")}
+    found = dry_run(task, **rest)
+    print_json(found.to_dict()) if as_json else show_dry_run(found)
+
+
+def _needed(options: Mapping[str, Any], name: str, written: str) -> Any:
+    from ..errors import InputError, describe
+
+    if options.get(name) is None:
+        raise InputError(describe(f"no {name}", expected=written, remedy=f"Give it, or '{name}:' in --config."))
+    return options[name]

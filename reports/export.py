@@ -1,0 +1,167 @@
+"""Writes a configuration of a run as a folder that can be handed over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import InputError, describe, unknown_name
+from ..evaluators.data import batches
+from ..evaluators.fine_tune import fine_tune
+from ..evaluators.hardware.device import load_device
+from ..evaluators.objectives import Constraint
+from ..evaluators.task import Task
+from ..evaluators.task_loading import load_task
+from .export_files import Subject, write_files
+from .load import read_weights, rebuild_from, refuse_other_network
+
+if TYPE_CHECKING:
+    from ..search.run_folder import Run
+
+FORMATS = ("onnx", "pt2", "safetensors")
+
+
+def export(
+    run: Run,
+    pick: str | int,
+    out: Path | str,
+    *,
+    constraints: Sequence[Constraint | str] = (),
+    formats: Sequence[str] = FORMATS,
+    fine_tune_epochs: int = 0,
+    task: Task | None = None,
+    data: Path | str | None = None,
+) -> Path:
+    """Write the configuration ``pick`` of ``run`` to the folder ``out`` and return its path.
+
+    The folder appears whole or not at all. The network is measured again as exported, beside what the run claims.
+
+    Args:
+        run: the run.
+        pick: ``knee``, ``fastest``, ``smallest``, ``most-accurate`` or a trial's number.
+        out: absent, or an empty folder.
+        constraints: further bounds under which the pick is taken.
+        formats: of ``onnx``, ``pt2`` and ``safetensors``; weights and policy always are, for ``load``.
+        fine_tune_epochs: epochs over the training data that the network is trained further before it is written.
+        task: the task, where the search was given a Python object.
+        data: where the task's data lies; by default where the search found it.
+
+    Raises:
+        InputError: ``out`` cannot be used, a format or pick is unknown, or the task is not the one that was searched.
+        EvaluationError: an exported program does not compute what the PyTorch network computes.
+    """
+    out = Path(out)
+    wanted = _formats(formats)
+    _check_epochs(fine_tune_epochs)
+    check_free(out)
+    subject = _subject(run, str(pick), _parsed(constraints), task or _task(run, data), fine_tune_epochs)
+    with _beside(out) as folder:
+        write_files(subject, folder, wanted, command_out=out)
+    return out
+
+
+def check_free(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        InputError: ``out`` is a file or a folder with content.
+    """
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists():
+        raise InputError(
+            describe(f"{out} exists already", expected="an absent or empty folder", remedy="Choose another --out.")
+        )
+
+
+def _formats(names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+    return tuple(name for name in FORMATS if name in names)
+
+
+def _check_epochs(epochs: int) -> None:
+    if epochs < 0:
+        raise InputError(describe(f"{epochs} epochs of fine-tuning", expected="0 or more", remedy="Correct it."))
+
+
+def _parsed(constraints: Sequence[Constraint | str]) -> tuple[Constraint, ...]:
+    return tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints)
+
+
+def _task(run: Run, data: Path | str | None) -> Task:
+    if run.info.task_reference is None:
+        raise InputError(
+            describe(
+                f"{run.path} was searched with a task given as a Python object ({run.info.task_name!r})",
+                expected="that task",
+                remedy="From Python, call export(run, pick, out, task=...).",
+            )
+        )
+    place = data or run.info.options.data
+    return load_task(run.info.task_reference, data=None if place is None else Path(place))
+
+
+def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Task, epochs: int) -> Subject:
+    configuration = run.pick(pick, constraints)
+    dense = task.model().eval()
+    refuse_other_network(dense, run.info.model_fingerprint, where=str(run.path), task=task.name)
+    weights = run.weights_path(configuration.trial)
+    if weights is None:
+        raise InputError(
+            describe(
+                f"{run.path} holds no weights of trial {configuration.trial}",
+                expected="a member of the front with its weights",
+                remedy="Resume the search to its end, or pick another trial.",
+            )
+        )
+    model = rebuild_from(
+        dense,
+        task.example_input,
+        configuration.policy,
+        rankings=run.rankings,
+        freeze=task.freeze,
+        weights=read_weights(weights),
+        where=str(run.path),
+    )
+    return Subject(
+        run=run,
+        pick=pick,
+        constraints=constraints,
+        configuration=configuration,
+        task=task,
+        device=load_device(run.info.options.device),
+        dense=dense,
+        model=_trained(model, task, epochs, seed=run.info.seed),
+        fine_tune_epochs=epochs,
+    )
+
+
+def _trained(model: torch.nn.Module, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:
+    if epochs == 0:
+        return model
+    samples = epochs * batches(task.train, name="train").samples
+    return fine_tune(model, task, samples, torch.Generator().manual_seed(seed))
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Yield a folder beside ``out`` that takes its place once it is whole; a kill leaves ``out`` as it was."""
+    folder = out.absolute().with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        folder.replace(out)
+    except OSError as error:
+        raise InputError(
+            describe(f"{out} cannot be written ({error})", expected="a writable place", remedy="Choose another --out.")
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

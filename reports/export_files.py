@@ -1,0 +1,173 @@
+"""The files of an export, each measured or checked as it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..errors import EvaluationError, describe
+from ..evaluators.configuration import Configuration
+from ..evaluators.hardware.device import Device
+from ..evaluators.objectives import Constraint
+from ..evaluators.onnx_export import export_onnx, input_names
+from ..evaluators.task import Inputs, Task
+from ..evaluators.task_evaluator import save_weights
+from ..jsonfile import write_json, write_text
+from .manifest import CARD, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
+from .model_card import model_card
+from .parity import TOLERANCE, Parity
+from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
+
+if TYPE_CHECKING:
+    from ..search.run_folder import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is being exported."""
+
+    run: Run
+    pick: str
+    constraints: tuple[Constraint, ...]
+    configuration: Configuration
+    task: Task
+    device: Device
+    dense: nn.Module
+    model: nn.Module
+    """The pruned network with its weights."""
+    fine_tune_epochs: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that the run measured with."""
+        return self.run.info.options.threads_per_worker
+
+    @property
+    def claims_of_run(self) -> bool:
+        """Whether the run's final numbers are this network's: they exist, and it was not trained further."""
+        return self.fine_tune_epochs == 0 and self.configuration.trial in self.run.finished
+
+
+def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, command_out: Path) -> None:
+    """Write all files of an export into ``folder``.
+
+    Raises:
+        EvaluationError: an exported program does not compute what the PyTorch network computes.
+    """
+    policy = subject.configuration.policy
+    write_json(folder / POLICY, policy.to_dict())
+    write_json(folder / RANKINGS, _rankings_of(subject))
+    save_weights(subject.model, folder / WEIGHTS)
+    if "onnx" in formats:
+        (folder / ONNX).write_bytes(export_onnx(subject.model, subject.task.example_input))
+    if "pt2" in formats:
+        _save_pt2(subject.model, subject.task.example_input, folder / PT2)
+    found = parities(subject.model, subject.task, folder, formats)
+    _refuse_disparity(found)
+    manifest = _manifest(subject, found, formats, command_out, folder)
+    names = tuple(input_names(subject.task.example_input)) if "onnx" in formats else ()
+    write_text(folder / CARD, model_card(manifest, policy, names))
+    dataclasses.replace(manifest, files=file_list(folder)).write(folder)
+
+
+def _rankings_of(subject: Subject) -> dict[str, Any]:
+    """Return those of the run's rankings that the policy reads, so that the same channels are kept again."""
+    order = subject.run.rankings["order"]
+    kept: dict[str, dict[str, Any]] = {}
+    for group, choice in subject.configuration.policy.choices.items():
+        if choice.criterion is not None:
+            kept.setdefault(choice.criterion, {})[group] = order[choice.criterion][group]
+    return {"version": 1, "order": kept}
+
+
+def _save_pt2(model: nn.Module, example_input: Inputs, path: Path) -> None:
+    if isinstance(example_input, Mapping):
+        program = torch.export.export(model, (), dict(example_input))
+    else:
+        arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+        program = torch.export.export(model, arguments)
+    torch.export.save(program, str(path))
+
+
+def _refuse_disparity(found: Mapping[str, Parity]) -> None:
+    for name, result in found.items():
+        if not result.passed:
+            raise EvaluationError(
+                describe(
+                    f"the {name} export differs from PyTorch by {result.relative:.1e} of the output's scale",
+                    expected=f"at most {TOLERANCE:.0e}",
+                    remedy=f"Leave {name} out of --formats, and report the network.",
+                )
+            )
+
+
+def _manifest(
+    subject: Subject, found: Mapping[str, Parity], formats: Sequence[str], out: Path, folder: Path
+) -> Manifest:
+    run, configuration, task = subject.run, subject.configuration, subject.task
+    measured, measured_dense, timed = _measured(subject, folder / ONNX)
+    from_run = subject.claims_of_run
+    return Manifest(
+        task=task.name,
+        task_reference=run.info.task_reference,
+        device=subject.device.name,
+        device_definition=subject.device.model_dump(mode="json"),
+        threads=subject.threads,
+        precision=configuration.policy.precision,
+        trial=configuration.trial,
+        pick=subject.pick,
+        constraints=tuple(str(c) for c in (*run.constraints, *subject.constraints)),
+        model_fingerprint=run.info.model_fingerprint,
+        data_fingerprint=run.info.data_fingerprint,
+        example_input=input_spec(task.example_input),
+        freeze=tuple(task.freeze),
+        samples=configuration.samples,
+        fine_tune_epochs=subject.fine_tune_epochs,
+        claimed=dict(configuration.metrics) if from_run else measured,
+        claimed_by="run" if from_run else "export",
+        dense=dict(run.dense.metrics) if from_run else measured_dense,
+        latency_source=timed.source,
+        latency_error=configuration.latency_error if from_run else timed.spread,
+        measured=measured,
+        measured_dense=measured_dense,
+        parity={name: result.to_dict() for name, result in found.items()},
+        versions=dict(run.info.versions),
+        search=run.info.options.to_dict(),
+        command=_command(subject, formats, out),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        files=file_list(folder),
+    )
+
+
+def _measured(
+    subject: Subject, onnx_file: Path
+) -> tuple[dict[str, float | None], dict[str, float | None], LatencyPair]:
+    task, device, threads = subject.task, subject.device, subject.threads
+    timed = latency_of_export(subject.model, onnx_file, subject.dense, task.example_input, device, threads=threads)
+    own, dense = (
+        {
+            **scores(network, task),
+            "latency_ms": milliseconds,
+            **counted(network, task.example_input, device, threads=threads),
+        }
+        for network, milliseconds in ((subject.model, timed.latency_ms), (subject.dense, timed.dense_ms))
+    )
+    return own, dense, timed
+
+
+def _command(subject: Subject, formats: Sequence[str], out: Path) -> str:
+    words = ["espalier", "export", str(subject.run.path), "--pick", subject.pick, "--out", str(out)]
+    for constraint in subject.constraints:
+        words += ["--constraint", str(constraint)]
+    words += ["--formats", ",".join(formats) or "safetensors"]
+    if subject.fine_tune_epochs:
+        words += ["--fine-tune", str(subject.fine_tune_epochs)]
+    return shlex.join(words)

@@ -1,0 +1,94 @@
+"""What can be pruned from a task's network, and what the network costs on a device as it stands."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..evaluators.hardware.base import Cost, LayerCost
+from ..evaluators.hardware.device import Device
+from ..evaluators.hardware.estimate import cost_model_for
+from ..evaluators.sensitivity import Sensitivity, sensitivity
+from ..evaluators.task import Task
+from ..evaluators.task_evaluator import TaskEvaluator
+from ..spaces.groups import Graph, Group
+from ..spaces.pruning_types import PRUNING_TYPES
+from ..spaces.rankings import rank
+from ..spaces.trace import trace
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A task's network, looked at for one device."""
+
+    task: str
+    device: str
+    channel_multiple: int
+    """Widths worth searching on this device are multiples of it."""
+    pruning_types: tuple[str, ...]
+    graph: Graph
+    cost: Cost
+    layers: tuple[LayerCost, ...]
+    """Each fused kernel's cost, in execution order."""
+    sensitivities: tuple[Sensitivity, ...] = ()
+    """Where asked for: the accuracy left after each group alone is pruned, one entry per group."""
+
+    def widths(self, group: Group) -> tuple[int, ...]:
+        """Return the channel counts that the device makes worth keeping in ``group``."""
+        return group.widths(self.channel_multiple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for ``--json``."""
+        cost = asdict(self.cost)
+        del cost["layers"]
+        return {
+            "task": self.task,
+            "device": self.device,
+            "model_fingerprint": self.graph.fingerprint,
+            "channel_multiple": self.channel_multiple,
+            "pruning_types": list(self.pruning_types),
+            "groups": [self._group(group) for group in self.graph.groups],
+            "frozen": [asdict(frozen) for frozen in self.graph.frozen],
+            "dense": cost,
+            "layers": [asdict(layer) for layer in self.layers],
+            "sensitivity": [asdict(entry) for entry in self.sensitivities],
+        }
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        return {
+            "name": group.name,
+            "channels": group.channels,
+            "layers": list(group.layers),
+            "stage": group.stage,
+            "verification": group.verification,
+            "widths": list(self.widths(group)),
+        }
+
+
+def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivity: bool = False) -> Inspection:
+    """Trace a task's network and tell its cost on ``device``.
+
+    Args:
+        task: the task, checked already.
+        device: the target.
+        threads: of the runtime, where it is measured here.
+        with_sensitivity: also prune each group alone by half and tell the accuracy, which takes a validation per group.
+    """
+    model = task.model().eval()
+    graph = trace(model, task.example_input, freeze=task.freeze)
+    costs = cost_model_for(device, threads=threads)
+    return Inspection(
+        task=task.name,
+        device=device.name,
+        channel_multiple=costs.alignment("fp32"),
+        pruning_types=PRUNING_TYPES.names(),
+        graph=graph,
+        cost=costs.estimate(model, task.example_input),
+        layers=costs.profile(model, task.example_input),
+        sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
+    )
+
+
+def _sensitivities(task: Task, graph: Graph, device: Device, threads: int) -> tuple[Sensitivity, ...]:
+    rankings = rank(task.model().eval(), graph, ("l2",))
+    return sensitivity(TaskEvaluator(task, graph, rankings, device, threads))

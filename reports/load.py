@@ -1,0 +1,158 @@
+"""From an export folder back to a PyTorch network, without pickle: the task's network, the policy, the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ..errors import InputError, describe
+from ..evaluators.task import Inputs, Task
+from ..evaluators.task_loading import load_task
+from ..jsonfile import read_json
+from ..spaces.apply import prune
+from ..spaces.fingerprint import fingerprint
+from ..spaces.policy import Policy
+from ..spaces.rankings import Rankings
+from ..spaces.trace import trace
+from .manifest import POLICY, RANKINGS, WEIGHTS, Manifest, input_from_spec
+
+
+def load(
+    folder: Path | str, *, task: Task | None = None, model: nn.Module | None = None, data: Path | None = None
+) -> nn.Module:
+    """Rebuild the pruned network of an export folder, in eval mode on the CPU.
+
+    Args:
+        folder: what ``export`` wrote.
+        task: the task, where the search was given a Python object instead of a reference, or to save loading it.
+        model: the dense network instead of a task; it is not changed.
+        data: where the task's data lies.
+
+    Raises:
+        InputError: a file is missing or torn, the task cannot be loaded, or the dense network is another one.
+    """
+    folder = Path(folder)
+    manifest = Manifest.read(folder)
+    if model is None:
+        task = task or task_of(manifest, folder, data=data)
+        model = task.model().eval()
+    example_input = input_from_spec(manifest.example_input) if task is None else task.example_input
+    refuse_other_network(model, manifest.model_fingerprint, where=str(folder), task=manifest.task)
+    return rebuild(manifest, folder, model, example_input)
+
+
+def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None) -> Task:
+    """Load the task that the manifest names.
+
+    Raises:
+        InputError: the task was a Python object, or its reference cannot be loaded.
+    """
+    if manifest.task_reference is None:
+        raise InputError(
+            describe(
+                f"{folder} was made from a task given as a Python object ({manifest.task!r})",
+                expected="the task or its dense network beside the folder",
+                remedy="From Python, call load(folder, task=...) or load(folder, model=...).",
+            )
+        )
+    return load_task(manifest.task_reference, data=data)
+
+
+def refuse_other_network(dense: nn.Module, expected: str, *, where: str, task: str) -> None:
+    """Refuse a dense network whose parameters differ in name, shape or type from the one that was pruned.
+
+    Raises:
+        InputError: it differs.
+    """
+    found = fingerprint(dense)
+    if found != expected:
+        raise InputError(
+            describe(
+                f"the dense network has fingerprint {found}, but {where} was made from {expected}",
+                expected=f"the network that the task {task!r} had then",
+                remedy="Restore the task's network, or pass the right one from Python.",
+            )
+        )
+
+
+def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, example_input: Inputs) -> nn.Module:
+    """Prune ``dense`` (which is not changed) by the folder's policy and give it the folder's weights."""
+    policy = Policy.from_dict(read_json(folder / POLICY))
+    return rebuild_from(
+        dense,
+        example_input,
+        policy,
+        rankings=read_json(folder / RANKINGS),
+        freeze=manifest.freeze,
+        weights=read_weights(folder / WEIGHTS),
+        where=str(folder),
+    )
+
+
+def rebuild_from(
+    dense: nn.Module,
+    example_input: Inputs,
+    policy: Policy,
+    *,
+    rankings: Mapping[str, Any],
+    freeze: Sequence[str],
+    weights: Mapping[str, torch.Tensor],
+    where: str,
+) -> nn.Module:
+    """Return a pruned network with its weights, in eval mode; ``dense`` is not changed.
+
+    Args:
+        dense: the network that the policy prunes.
+        example_input: a batch of 1.
+        policy: what to remove.
+        rankings: the data of ``Rankings.to_dict()``: which channels were kept.
+        freeze: the task's frozen layers.
+        weights: parameters and buffers of the pruned network.
+        where: the folder that they come from, for messages.
+
+    Raises:
+        InputError: policy, rankings or weights are of another network.
+    """
+    graph = trace(dense, example_input, freeze=freeze)
+    small = prune(dense, graph, policy, rankings=Rankings.from_dict(rankings))
+    _take_weights(small, weights, where)
+    return small.eval()
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        InputError: it is absent or torn.
+    """
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            describe(f"{path} cannot be read ({error})", expected="a whole safetensors file", remedy="Export again.")
+        ) from error
+
+
+def _take_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:
+    state: dict[str, Any] = model.state_dict()
+    wrong = sorted(state.keys() ^ weights.keys())
+    wrong += [
+        f"{name} {tuple(weights[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in state.items()
+        if name in weights and tensor.shape != weights[name].shape
+    ]
+    if wrong:
+        raise InputError(
+            describe(
+                f"the weights of {where} do not fit the pruned network: {', '.join(wrong[:5])}",
+                expected="a tensor of the same name and shape for each parameter and buffer",
+                remedy="Export again.",
+            )
+        )
+    model.load_state_dict(weights)

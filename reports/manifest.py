@@ -1,0 +1,147 @@
+"""The manifest of an export: what the network is, what is claimed of it, and the digest of every file beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError, describe
+from ..evaluators.task import Inputs
+from ..jsonfile import read_json, write_json
+
+VERSION = 1
+MANIFEST = "manifest.json"
+POLICY = "policy.json"
+RANKINGS = "rankings.json"
+WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
+PT2 = "model.pt2"
+CARD = "README.md"
+
+Metrics = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything an export says about itself."""
+
+    task: str
+    task_reference: str | None
+    """What loads the task again; ``None`` where it was a Python object, so that ``load`` must be given it."""
+    device: str
+    device_definition: Mapping[str, Any]
+    """The device's whole definition, so that a device of one's own is known again without its file."""
+    threads: int
+    """Threads that latencies were measured with."""
+    precision: str
+    trial: int
+    pick: str
+    constraints: tuple[str, ...]
+    model_fingerprint: str
+    data_fingerprint: str | None
+    example_input: Any
+    """Shapes and types of the input, see :func:`input_spec`."""
+    freeze: tuple[str, ...]
+    samples: int
+    """Fidelity: training samples seen in the search after pruning."""
+    fine_tune_epochs: int
+    """Epochs of fine-tuning that the export added to that."""
+    claimed: Metrics
+    claimed_by: str
+    """``run``: the final numbers of the search; ``export``: this export's own, as it was fine-tuned further."""
+    dense: Metrics
+    """The network as it was brought, measured in the same session as ``claimed``."""
+    latency_source: str
+    latency_error: float
+    measured: Metrics
+    """Measured again on the exported files when they were written."""
+    measured_dense: Metrics
+    parity: Mapping[str, Mapping[str, float]]
+    versions: Mapping[str, str]
+    search: Mapping[str, Any]
+    """Options of the search that found it."""
+    command: str
+    """What writes this folder again from the run."""
+    created: str
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json`` into ``folder``."""
+        write_json(folder / MANIFEST, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain data of ``manifest.json``."""
+        return {"version": VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of an export folder.
+
+        Raises:
+            InputError: there is none, or it is torn or of another version.
+        """
+        content = read_json(folder / MANIFEST, version=VERSION)
+        del content["version"]
+        known = {f.name for f in dataclasses.fields(cls)}
+        missing = sorted(known - content.keys())
+        if missing:
+            raise InputError(
+                describe(
+                    f"{folder / MANIFEST} lacks {', '.join(missing)}",
+                    expected="the manifest that espalier export wrote",
+                    remedy="Export again.",
+                )
+            )
+        lists = {name: tuple(content[name]) for name in ("constraints", "freeze")}
+        return cls(**{name: content[name] for name in known} | lists)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Which of the optional formats lie in the folder."""
+        return tuple(name for name, file in (("onnx", ONNX), ("pt2", PT2)) if file in self.files)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_list(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return digest and size of each file in ``folder`` but the manifest, by name."""
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    return {path.name: {"sha256": digest(path), "bytes": path.stat().st_size} for path in files}
+
+
+def input_spec(example_input: Inputs) -> Any:
+    """Return the shapes and types of an input as plain data that :func:`input_from_spec` reads."""
+    if isinstance(example_input, torch.Tensor):
+        return {"shape": list(example_input.shape), "dtype": str(example_input.dtype).removeprefix("torch.")}
+    if isinstance(example_input, Mapping):
+        return {"dict": {name: input_spec(value) for name, value in example_input.items()}}
+    return {"tuple": [input_spec(value) for value in example_input]}
+
+
+def input_from_spec(spec: Any) -> Any:
+    """Return an input of zeros with the shapes and types of ``spec``.
+
+    Raises:
+        InputError: the spec is malformed.
+    """
+    try:
+        if "dict" in spec:
+            return {name: input_from_spec(value) for name, value in spec["dict"].items()}
+        if "tuple" in spec:
+            return tuple(input_from_spec(value) for value in spec["tuple"])
+        return torch.zeros(spec["shape"], dtype=getattr(torch, spec["dtype"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            describe(f"input {spec!r} cannot be read", expected="shape and dtype", remedy="Export again.")
+        ) from error

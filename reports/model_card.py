@@ -1,0 +1,168 @@
+"""The model card of an export: a README.md that says what the network is, what was done to it and what it is worth."""
+
+from __future__ import annotations
+
+from ..spaces.policy import Choice, Policy
+from . import formatting as fmt
+from .manifest import CARD, MANIFEST, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
+from .parity import TOLERANCE
+
+_METRICS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
+
+
+def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...]) -> str:
+    """Return the model card as Markdown.
+
+    Args:
+        manifest: the manifest of the export.
+        policy: what was removed.
+        input_names: names of the ONNX model's inputs; empty where it was not exported.
+    """
+    parts = (
+        _introduction(manifest),
+        _numbers(manifest),
+        _removed(policy),
+        _usage(manifest, input_names),
+        _files(manifest),
+        _limits(manifest),
+        _licence(manifest),
+    )
+    return "\n".join(parts)
+
+
+def _introduction(m: Manifest) -> str:
+    constraints = f" within {', '.join(f'`{c}`' for c in m.constraints)}" if m.constraints else ""
+    return f"""# {m.task}, pruned for {m.device}
+
+A smaller version of the network of the task `{m.task}`, made by Espalier {m.versions.get("espalier", "")}:
+configuration `{m.pick}` (trial {m.trial}) of a search for the device `{m.device}`{constraints}. Inputs and outputs are
+those of the dense network.
+
+Reproduce it from its run:
+
+```
+{m.command}
+```
+"""
+
+
+def _numbers(m: Manifest) -> str:
+    rows = [
+        f"| {fmt.label(name)} | {fmt.metric(name, m.dense.get(name))} | {fmt.metric(name, m.claimed.get(name))} | "
+        f"{fmt.change(name, m.claimed.get(name), m.dense.get(name))} | {fmt.metric(name, m.measured.get(name))} |"
+        for name in _METRICS
+        if m.claimed.get(name) is not None
+    ]
+    source = "measured again on the exported network" if m.claimed_by == "export" else "the final numbers of the search"
+    extra = f", then {fmt.plural(m.fine_tune_epochs, 'epoch')} more for this export" if m.fine_tune_epochs else ""
+    return f"""## Numbers
+
+| metric | dense | this network | change | measured at export |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+- What is claimed ("this network") is {source}; `espalier verify` checks it.
+- Latency: {m.latency_source} for `{m.device}`, {m.threads} thread(s), batch of 1; stated error
+  ±{100 * m.latency_error:.1f} %.
+- Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
+- Validation accuracy steered the search; test accuracy was read afterwards.
+"""
+
+
+def _removed(policy: Policy) -> str:
+    rows = [f"| `{name}` | {_kept(choice)} | {choice.criterion or '-'} |" for name, choice in policy.choices.items()]
+    return f"""## What was removed
+
+Channels kept in each group of coupled layers (named after its first layer), precision {policy.precision}:
+
+| group | channels kept | ranked by |
+|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _kept(choice: Choice) -> str:
+    return f"{choice.kept} of {choice.of}" if choice.kept < choice.of else f"all {choice.of}"
+
+
+def _usage(m: Manifest, input_names: tuple[str, ...]) -> str:
+    argument = "" if m.task_reference else ", task=task)  # the task object that the search was given"
+    parts = [
+        f"""## How to load it
+
+In PyTorch, without pickle (needs the task, whose network is pruned anew and given the weights):
+
+```python
+import espalier
+
+model = espalier.load("."{argument or ")"}
+```
+"""
+    ]
+    if "onnx" in m.formats:
+        feed = ", ".join(f'"{name}": {name}' for name in input_names)
+        parts.append(f"""In ONNX Runtime, with NumPy arrays for {", ".join(f"`{n}`" for n in input_names)}:
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{ONNX}", providers=["CPUExecutionProvider"])
+outputs = session.run(None, {{{feed}}})
+```
+""")
+    if "pt2" in m.formats:
+        parts.append(f"""With `torch.export`, without the task's code:
+
+```python
+import torch
+
+model = torch.export.load("{PT2}").module()
+```
+""")
+    return "\n".join(parts)
+
+
+_DESCRIPTIONS = {
+    ONNX: "the network for ONNX Runtime and other runtimes",
+    PT2: "the network as a program of `torch.export`",
+    WEIGHTS: "parameters and buffers of the pruned network",
+    POLICY: "how many channels each group keeps",
+    RANKINGS: "the order in which channels were kept",
+    CARD: "this card",
+}
+
+
+def _files(m: Manifest) -> str:
+    names = [n for n in _DESCRIPTIONS if n in m.files or n == CARD]
+    lines = "\n".join(f"- `{name}`: {_DESCRIPTIONS[name]}" for name in names)
+    return f"""## Files
+
+{lines}
+- `{MANIFEST}`: the numbers above as JSON, versions, and the SHA-256 of each file
+"""
+
+
+def _limits(m: Manifest) -> str:
+    measured = (
+        "Latency was measured on one machine; another, or the same under load, differs. Where the machine drifted,\n"
+        "  `espalier verify` compares the ratio to the dense network's latency instead."
+        if m.latency_source == "measured"
+        else f"Latency is predicted ({m.latency_source}), not measured on the device."
+    )
+    parities = "; ".join(f"{name}: {p['relative']:.1e}" for name, p in m.parity.items()) or "nothing else was exported"
+    return f"""## Limits
+
+- {measured}
+- The exported programs take a batch of 1, as latency was measured; the PyTorch network takes any batch.
+- Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
+- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups of people more than the
+  mean shows: evaluate it on what matters to you before using it.
+"""
+
+
+def _licence(m: Manifest) -> str:
+    return f"""## Licence
+
+Pruning does not change who owns a network: the licence of the dense network of `{m.task}`, and the terms of the data
+that it was trained on, apply to this one. Espalier's own licence (Apache-2.0) covers the tool, not what it exports.
+"""

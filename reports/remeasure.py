@@ -1,0 +1,118 @@
+"""Measures an exported network again: what ``export`` records and what ``verify`` compares with the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from torch import nn
+
+from ..evaluators.data import as_network_input, batches
+from ..evaluators.hardware.device import Device
+from ..evaluators.hardware.estimate import cost_model_for
+from ..evaluators.hardware.measured import measure_onnx
+from ..evaluators.onnx_export import export_onnx
+from ..evaluators.scoring import score
+from ..evaluators.task import Inputs, Task
+from ..spaces.inputs import map_tensors, tensors_of
+from .manifest import ONNX, PT2
+from .parity import Parity, onnx_forward, parity, pt2_forward, random_inputs
+
+PARITY_INPUTS = 16
+"""Random inputs, and as many real ones, on which exported files are compared with PyTorch."""
+ROUNDS = 4
+"""Rounds in which the exported and the dense network are timed in turn."""
+
+
+@dataclass(frozen=True)
+class LatencyPair:
+    """Latency of an exported network and of the dense one, from the same session."""
+
+    latency_ms: float
+    dense_ms: float
+    spread: float
+    """By how much the typical round exceeded the fastest; the model's own error where latency is predicted."""
+    source: str
+
+
+def scores(model: nn.Module, task: Task) -> dict[str, float | None]:
+    """Return validation accuracy and, where the task has test data, test accuracy."""
+    test = None if task.test is None else score(model, task, task.test)
+    return {"accuracy": score(model, task, task.validation), "test_accuracy": test}
+
+
+def counted(model: nn.Module, example_input: Inputs, device: Device, *, threads: int) -> dict[str, float | None]:
+    """Return what is counted and not timed: size, MACs, parameters, peak memory."""
+    cost = cost_model_for(device, threads=threads).estimate(model, example_input)
+    return {
+        "size_bytes": cost.size_bytes,
+        "macs": cost.macs,
+        "params": cost.params,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+    }
+
+
+def latency(onnx: bytes, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int) -> LatencyPair:
+    """Time an exported network and the dense one in turn, so that a drift of the machine hits both.
+
+    Args:
+        onnx: the exported network, as it lies in its file.
+        dense: the network as it was brought; it is exported here.
+        example_input: a batch of 1.
+        device: must be reachable.
+        threads: of the runtime.
+    """
+    networks = (onnx, export_onnx(dense, example_input))
+    rounds = [[measure_onnx(each, example_input, threads=threads) for each in networks] for _ in range(ROUNDS)]
+    medians = list(zip(*([m.median_ms for m in measured] for measured in rounds), strict=True))
+    small, large = (min(values) for values in medians)
+    spread = max(median(values) / min(values) - 1 for values in medians)
+    return LatencyPair(small, large, spread, "measured")
+
+
+def predicted_latency(
+    model: nn.Module, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int
+) -> LatencyPair:
+    """Return what the cost model of a device out of reach says of a network and of the dense one."""
+    costs = cost_model_for(device, threads=threads)
+    small, large = (costs.estimate(network, example_input) for network in (model, dense))
+    return LatencyPair(small.latency_ms, large.latency_ms, small.latency_error, small.source)
+
+
+def latency_of_export(
+    model: nn.Module, onnx_file: Path, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int
+) -> LatencyPair:
+    """Time ``onnx_file`` (or ``model``, where no such file was exported) on this machine, or predict it elsewhere."""
+    if not device.reachable:
+        return predicted_latency(model, dense, example_input, device, threads=threads)
+    onnx = onnx_file.read_bytes() if onnx_file.exists() else export_onnx(model, example_input)
+    return latency(onnx, dense, example_input, device, threads=threads)
+
+
+def parities(model: nn.Module, task: Task, folder: Path, formats: Sequence[str]) -> dict[str, Parity]:
+    """Compare each exported program in ``folder`` with the PyTorch network on random and on validation inputs."""
+    drawn = random_inputs(task.example_input, PARITY_INPUTS)
+    real = validation_inputs(task, PARITY_INPUTS)
+    forwards = {"onnx": lambda: onnx_forward(folder / ONNX), "pt2": lambda: pt2_forward(folder / PT2)}
+    return {
+        name: parity(model, make(), random_inputs=drawn, real_inputs=real)
+        for name, make in forwards.items()
+        if name in formats
+    }
+
+
+def validation_inputs(task: Task, count: int) -> list[Any]:
+    """Return the first ``count`` inputs of the validation set, each as a batch of 1."""
+
+    def singles() -> Any:
+        for inputs, targets in batches(task.validation, name="validation").walk(count, limit=count):
+            floating = as_network_input(inputs, task.example_input)
+            for i in range(len(tensors_of(targets)[0])):
+                single = map_tensors(lambda t, i=i: t[i : i + 1], floating)
+                yield tuple(single) if isinstance(single, list) else single
+
+    return list(islice(singles(), count))

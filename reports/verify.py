@@ -1,0 +1,181 @@
+"""Verifies an export: everything that it claims is checked on the files as they lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..evaluators.data import batches
+from ..evaluators.hardware.device import Device
+from ..evaluators.task import Task
+from .load import rebuild, refuse_other_network, task_of
+from .manifest import ONNX, Manifest, digest
+from .parity import TOLERANCE, Parity
+from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
+
+SCORE_NOISE = 1e-3
+"""Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
+LATENCY_FLOOR = 0.10
+"""The latency's tolerance is its stated error, but never less than this share."""
+LATENCY_ATTEMPTS = 3
+"""A claim is refuted only where it fails so many measurements: other programs disturb single ones."""
+PREDICTION_NOISE = 1e-6
+"""A predicted latency is computed, so it must come out the same but for floating-point order."""
+COUNTED = ("size_bytes", "macs", "params", "peak_memory_bytes")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim and what was found."""
+
+    name: str
+    claimed: float | str | None
+    found: float | str | None
+    tolerance: float
+    """Largest difference allowed: in the metric's own unit for scores, as a share of the claim for latency."""
+    passed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks of one export."""
+
+    folder: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for ``--json``."""
+        return {
+            "folder": str(self.folder),
+            "passed": self.passed,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = None) -> Verification:
+    """Load an export afresh and check files, parity, scores, latency, size, MACs and parameters against its claims.
+
+    Where a file is missing or altered nothing of it is loaded, and only the digests are reported.
+
+    Args:
+        folder: what ``export`` wrote.
+        task: the task, where the search was given a Python object.
+        data: where the task's data lies.
+
+    Raises:
+        InputError: the folder is no export, or its task cannot be loaded.
+    """
+    folder = Path(folder)
+    manifest = Manifest.read(folder)
+    digests = _digests(manifest, folder)
+    if not all(check.passed for check in digests):
+        return Verification(folder, digests)
+    task = task or task_of(manifest, folder, data=data)
+    dense = task.model().eval()
+    refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
+    model = rebuild(manifest, folder, dense, task.example_input)
+    device = Device.model_validate(manifest.device_definition)
+    counts = counted(model, task.example_input, device, threads=manifest.threads)
+
+    def timed() -> LatencyPair:
+        return latency_of_export(
+            model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads
+        )
+
+    return Verification(
+        folder,
+        (
+            *digests,
+            *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
+            *_score_checks(manifest, scores(model, task), task),
+            *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
+            latency_check(manifest, timed, reachable=device.reachable),
+        ),
+    )
+
+
+def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
+    checks = []
+    for name, entry in manifest.files.items():
+        path = folder / name
+        found = digest(path) if path.is_file() else None
+        note = "" if found == entry["sha256"] else "the file is missing" if found is None else "the file was altered"
+        checks.append(Check(f"file {name}", entry["sha256"], found, 0.0, found == entry["sha256"], note))
+    return tuple(checks)
+
+
+def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Check, ...]:
+    return tuple(
+        Check(
+            f"parity of {name} with PyTorch",
+            manifest.parity.get(name, {}).get("relative"),
+            result.relative,
+            TOLERANCE,
+            result.passed,
+            f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
+        )
+        for name, result in found.items()
+    )
+
+
+def _score_checks(manifest: Manifest, found: Mapping[str, float | None], task: Task) -> tuple[Check, ...]:
+    checks = []
+    for name, data in (("accuracy", task.validation), ("test_accuracy", task.test)):
+        claimed, value = manifest.claimed.get(name), found[name]
+        if claimed is None or value is None:
+            # A search that was interrupted has read no test accuracy; the export then claims its own.
+            continue
+        tolerance = 1 / batches(data, name=name).samples + SCORE_NOISE
+        checks.append(Check(name, claimed, value, tolerance, abs(value - claimed) <= tolerance))
+    return tuple(checks)
+
+
+def _equal(name: str, claimed: float | None, found: float | None) -> Check:
+    return Check(name, claimed, found, 0.0, claimed == found)
+
+
+def latency_check(manifest: Manifest, timed: Callable[[], LatencyPair], *, reachable: bool) -> Check:
+    """Check the latency, or its ratio to the dense network's where the machine drifted since the claim.
+
+    Args:
+        manifest: holds the claims.
+        timed: measures (or predicts) the exported and the dense network together.
+        reachable: whether the device is this machine, so that ``timed`` measures.
+    """
+    claimed, dense = manifest.claimed.get("latency_ms"), manifest.dense.get("latency_ms")
+    if claimed is None:
+        return Check("latency_ms", None, None, 0.0, False, "the manifest claims no latency")
+    if not reachable:
+        pair = timed()
+        close = abs(pair.latency_ms / claimed - 1) <= PREDICTION_NOISE
+        return Check("latency_ms", claimed, pair.latency_ms, PREDICTION_NOISE, close, f"predicted ({pair.source})")
+    tolerance = max(manifest.latency_error, LATENCY_FLOOR)
+    check = Check("latency_ms", claimed, None, tolerance, False)
+    for _ in range(LATENCY_ATTEMPTS):
+        check = _judge(timed(), claimed, dense, tolerance)
+        if check.passed:
+            break
+    return check
+
+
+def _judge(pair: LatencyPair, claimed: float, dense: float | None, tolerance: float) -> Check:
+    off = pair.latency_ms / claimed - 1
+    note = f"{off:+.0%} of the claim"
+    if abs(off) <= tolerance:
+        return Check("latency_ms", claimed, pair.latency_ms, tolerance, True, note)
+    if dense is None:
+        return Check("latency_ms", claimed, pair.latency_ms, tolerance, False, note)
+    ratio, claimed_ratio = pair.latency_ms / pair.dense_ms, claimed / dense
+    note += f"; of dense: {ratio:.3f}, claimed {claimed_ratio:.3f}"
+    passed = abs(ratio / claimed_ratio - 1) <= tolerance
+    if passed:
+        note += f" (this machine now runs the dense network in {pair.dense_ms / dense:.2f} of the time)"
+    return Check("latency_ms", claimed, pair.latency_ms, tolerance, passed, note)
