@@ -5,6 +5,9 @@ from __future__ import annotations
 from .data import batches
 from .task import Task
 
+RECALIBRATION_SAMPLES = 512
+PROBE_SAMPLES = 1_000
+"""Accuracy after recalibration alone and accuracy on training data are taken on at most so many samples."""
 _EPOCHS = 8
 _MOST = 12_800
 

@@ -42,13 +42,13 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
     steps = math.ceil(samples / task.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
     model.train()
-    for inputs, targets in endless(task, samples, generator):
+    for inputs, targets in shuffled_batches(task, samples, generator):
         optimizer.zero_grad(set_to_none=True)
         loss = task.loss(call(model, inputs), targets)
         if not torch.isfinite(loss):
             raise EvaluationError(
                 describe(
-                    f"loss {float(loss)} while fine-tuning",
+                    f"loss {float(loss.detach())} while fine-tuning",
                     expected="a finite number",
                     remedy=f"Lower the task's learning_rate (now {task.learning_rate}).",
                 )
@@ -68,7 +68,7 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def endless(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:
+def shuffled_batches(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:
     """Yield shuffled, augmented training batches, epoch after epoch, until ``samples`` samples were given."""
     source = batches(task.train, name="train")
     seen = 0

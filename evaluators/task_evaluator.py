@@ -21,6 +21,7 @@ from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
 from .data import as_network_input, batches
+from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
 from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
 from .hardware.device import Device
@@ -28,10 +29,6 @@ from .hardware.estimate import cost_model_for
 from .request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
 from .scoring import score
 from .task import Task
-
-RECALIBRATION_SAMPLES = 512
-PROBE_SAMPLES = 1_000
-"""Accuracy after recalibration alone and accuracy on training data are taken on at most so many samples."""
 
 
 @dataclass
@@ -85,8 +82,7 @@ class TaskEvaluator:
         clock = _Clock()
         generator = torch.Generator().manual_seed(request.seed)
         with clock.step("prune"):
-            model = self.pruned(request.policy)
-            self._recalibrate(model)
+            model = self.recalibrated(request.policy)
         with clock.step("validate"):
             recalibrated = score(model, self.task, self.task.validation, limit=PROBE_SAMPLES)
         with clock.step("train"):
@@ -117,6 +113,15 @@ class TaskEvaluator:
         model = prune(self.dense_model, self.graph, policy, rankings=self.rankings)
         return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
+    def recalibrated(self, policy: Policy) -> nn.Module:
+        """Return the pruned network with the dense weights and BatchNorm statistics of its own: fidelity 0."""
+        model = self.pruned(policy)
+        walk = batches(self.task.train, name="train").walk(
+            self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
+        )
+        recalibrate(model, (as_network_input(inputs, self.task.example_input) for inputs, _ in walk))
+        return model
+
     def rebuild(self, policy: Policy, weights_path: str | None) -> nn.Module:
         """Return the pruned network with its fine-tuned weights, or with the dense ones where the path is ``None``.
 
@@ -144,7 +149,10 @@ class TaskEvaluator:
         )
 
     def _finished(self, trial: int | None, model: nn.Module, cost: Cost, precision: str) -> FinishedNetwork:
-        metrics: dict[str, float | None] = {"accuracy": score(model, self.task, self.task.validation), "test_accuracy": None}
+        metrics: dict[str, float | None] = {
+            "accuracy": score(model, self.task, self.task.validation),
+            "test_accuracy": None,
+        }
         if self.task.test is not None:
             metrics["test_accuracy"] = score(model, self.task, self.task.test)
         layers = self.cost_model.profile(model, self.task.example_input, precision=precision)
@@ -162,12 +170,6 @@ class TaskEvaluator:
     def _scores(self, model: nn.Module) -> dict[str, float | None]:
         accuracy = score(model, self.task, self.task.validation)
         return {"accuracy": accuracy, "train_accuracy": score(model, self.task, self.task.train, limit=PROBE_SAMPLES)}
-
-    def _recalibrate(self, model: nn.Module) -> None:
-        walk = batches(self.task.train, name="train").walk(
-            self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
-        )
-        recalibrate(model, (as_network_input(inputs, self.task.example_input) for inputs, _ in walk))
 
 
 def cost_metrics(cost: Cost) -> dict[str, float | None]:

@@ -36,7 +36,9 @@ GROUP = Group(
 
 def _evidence(**gradients: torch.Tensor) -> Evidence:
     tensors = {"fc.weight": PRODUCER, "bn.weight": torch.tensor([0.5, -2.0, 1.0]), "next.weight": CONSUMER}
-    return Evidence(tensors, {k.replace("_", "."): v for k, v in gradients.items()}, frozenset({"bn"}), torch.Generator())
+    return Evidence(
+        tensors, {k.replace("_", "."): v for k, v in gradients.items()}, frozenset({"bn"}), torch.Generator()
+    )
 
 
 def _normalised(values: list[float]) -> torch.Tensor:

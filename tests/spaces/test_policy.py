@@ -15,7 +15,12 @@ GRAPH = Graph((Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1)), 
 
 @pytest.mark.parametrize(
     ("multiple", "a", "b"),
-    [(1, tuple(range(1, 17)), tuple(range(1, 11))), (4, (4, 8, 12, 16), (4, 8, 10)), (8, (8, 16), (8, 10)), (16, (16,), (10,))],
+    [
+        (1, tuple(range(1, 17)), tuple(range(1, 11))),
+        (4, (4, 8, 12, 16), (4, 8, 10)),
+        (8, (8, 16), (8, 10)),
+        (16, (16,), (10,)),
+    ],
 )
 def test_widths_are_multiples_and_all_channels(multiple, a, b):
     assert GRAPH.group("a").widths(multiple) == a
@@ -62,7 +67,12 @@ def test_the_stored_form_is_the_documented_one():
 
 @pytest.mark.parametrize(
     "text",
-    ["{", '{"version": 2}', '{"version": 1}', '{"version": 1, "model_fingerprint": "x", "precision": "fp32", "choices": 3}'],
+    [
+        "{",
+        '{"version": 2}',
+        '{"version": 1}',
+        '{"version": 1, "model_fingerprint": "x", "precision": "fp32", "choices": 3}',
+    ],
 )
 def test_a_torn_or_foreign_policy_is_refused(text):
     with pytest.raises(InputError):

@@ -10,7 +10,9 @@ from espalier.spaces import Graph, Group, Policy, SearchSpace
 from hypothesis import given
 from hypothesis import strategies as st
 
-GRAPH = Graph((Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1), Group("c", 4, (), "exact", 1)), (), "f00d")
+GRAPH = Graph(
+    (Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1), Group("c", 4, (), "exact", 1)), (), "f00d"
+)
 
 
 def _all_values(space: SearchSpace):
@@ -27,7 +29,9 @@ def test_size_counts_the_different_policies(multiple, criteria):
 
 def test_every_kept_width_suits_the_device_and_groups_too_narrow_stay_whole():
     space = SearchSpace(GRAPH, channel_multiple=8)
-    kept = {(p.choices["a"].kept, p.choices["b"].kept, p.choices["c"].kept) for p in map(space.policy, _all_values(space))}
+    kept = {
+        (p.choices["a"].kept, p.choices["b"].kept, p.choices["c"].kept) for p in map(space.policy, _all_values(space))
+    }
     assert kept == {(8, 8, 4), (8, 10, 4), (16, 8, 4), (16, 10, 4)}
 
 

@@ -91,7 +91,9 @@ def test_a_pruned_network_equals_the_original_with_the_same_channels_masked_by_h
             rows = torch.arange(kept, channels) + shift
             dict(twin.named_parameters())[tensor].index_fill_(dim, rows, 0.0)
         probe = _probe(build)
-        assert not torch.allclose(twin(probe), model(probe), atol=1e-3), "the mask must matter, or the test shows nothing"
+        assert not torch.allclose(twin(probe), model(probe), atol=1e-3), (
+            "the mask must matter, or the test shows nothing"
+        )
         torch.testing.assert_close(small(probe), twin(probe), atol=1e-5, rtol=1e-5)
 
 

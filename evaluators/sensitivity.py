@@ -1,0 +1,54 @@
+"""How much accuracy each group costs when it alone is pruned.
+
+As in Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015, arXiv:1506.02626,
+with BatchNorm recalibrated instead of no correction at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..spaces.policy import Policy
+from .fidelity import PROBE_SAMPLES
+from .scoring import score
+from .task_evaluator import TaskEvaluator
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Accuracy with one group pruned, before any fine-tuning."""
+
+    group: str
+    kept: int
+    of: int
+    accuracy: float
+    drop: float
+    """Accuracy lost against the dense network on the same samples."""
+    samples: int
+    """At most so many validation samples were looked at."""
+
+
+def sensitivity(
+    evaluator: TaskEvaluator, *, sparsity: float = 0.5, criterion: str = "l2", samples: int = PROBE_SAMPLES
+) -> tuple[Sensitivity, ...]:
+    """Prune each group alone, recalibrate BatchNorm and validate.
+
+    Args:
+        evaluator: of the task; its rankings must hold ``criterion``.
+        sparsity: of the group, in [0, 1), moved to the nearest width that the device's channel multiple allows.
+        criterion: how channels are ranked.
+        samples: at most so many validation samples are looked at.
+
+    Returns:
+        One entry for each group, in the order of the graph.
+    """
+    task, graph = evaluator.task, evaluator.graph
+    multiple = evaluator.cost_model.alignment("fp32")
+    base = score(evaluator.dense_model, task, task.validation, limit=samples)
+    found = []
+    for group in graph.groups:
+        kept = group.width_near(sparsity, multiple)
+        model = evaluator.recalibrated(Policy.from_kept(graph, {group.name: kept}, criterion=criterion))
+        accuracy = score(model, task, task.validation, limit=samples)
+        found.append(Sensitivity(group.name, kept, group.channels, accuracy, base - accuracy, samples))
+    return tuple(found)
