@@ -17,8 +17,8 @@ class Configuration:
     trial: int
     policy: Policy
     metrics: Mapping[str, float | None]
-    """``accuracy``, ``train_accuracy``, ``accuracy_recalibrated``, ``latency_ms``, ``size_bytes``, ``macs``, ``params``,
-    ``peak_memory_bytes`` and, where known, ``energy_mj`` and ``test_accuracy``; ``None`` is unknown."""
+    """``accuracy``, ``train_accuracy``, ``accuracy_recalibrated``, ``latency_ms``, ``size_bytes``, ``macs``,
+    ``params``, ``peak_memory_bytes`` and, where known, ``energy_mj`` and ``test_accuracy``; ``None`` is unknown."""
     latency_source: str
     """``measured``, ``learned`` or ``roofline``."""
     latency_error: float

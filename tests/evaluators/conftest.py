@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from espalier import Task
 from torch import nn
+
+from espalier import Task
 
 
 def build_network(width: int = 16) -> nn.Module:

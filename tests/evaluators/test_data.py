@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
+
 from espalier.errors import TaskError
 from espalier.evaluators.data import as_network_input, batches, fingerprint_of_data
-from torch.utils.data import DataLoader, TensorDataset
 
 X, Y = torch.arange(20).float().view(10, 2), torch.arange(10)
 FORMS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from espalier.errors import ConstraintError, UnknownNameError
 from espalier.evaluators.objectives import Constraint, objectives
 

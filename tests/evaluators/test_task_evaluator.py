@@ -9,6 +9,7 @@ import pickle
 import cloudpickle
 import pytest
 import torch
+
 from espalier.errors import EvaluationError, RunFolderError
 from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.request import EvaluationRequest, FinishRequest
@@ -90,7 +91,7 @@ def test_finishing_reads_the_test_data_and_measures_dense_and_members_together(e
     assert (dense.trial, member.trial) == (None, 3)
     rebuilt = evaluator.rebuild(request.policy, request.weights_path)
     assert member.metrics["test_accuracy"] == score(rebuilt, evaluator.task, evaluator.task.test)
-    assert 0 < member.metrics["latency_ms"]
+    assert member.metrics["latency_ms"] > 0
     assert 0 <= member.latency_error < 1
     assert sum(layer.macs for layer in member.layers) == member.metrics["macs"]
 

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 import torch
+
 from espalier.errors import TaskError, UnknownNameError
 from espalier.evaluators.task_checks import check_task, data_fingerprint
 from espalier.evaluators.task_loading import load_task

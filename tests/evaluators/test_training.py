@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from espalier.errors import EvaluationError
 from espalier.evaluators.batch_norm import recalibrate
 from espalier.evaluators.fine_tune import fine_tune, learning_rate_factor, shuffled_batches
 from espalier.evaluators.scoring import score
-from torch import nn
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -72,7 +74,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
     assert factors.index(max(factors)) in (9, 10)
     assert max(factors) == 1.0
     assert factors[-1] == pytest.approx(0.0, abs=1e-12)
-    assert all(b < a for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(b < a for a, b in itertools.pairwise(factors[10:]))
 
 
 def test_recalibration_takes_the_mean_and_variance_of_the_inputs():

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from espalier_test_networks import INPUTS, Perceptron, Residual, seeded
+from torch import nn
+
 from espalier.errors import InputError, UnknownNameError
 from espalier.spaces import CRITERIA, Group, Rankings, Samples, Slice, rank, trace
 from espalier.spaces.criteria import Evidence
-from espalier_test_networks import INPUTS, Perceptron, Residual, seeded
-from torch import nn
 
 
 def _rows(count: int) -> tuple[tuple[int, ...], ...]:
     return tuple((i,) for i in range(count))
 
 
-# Three channels: produced by a linear layer with rows (3, 4), (0, 1), (1, 0), scaled by a BatchNorm, read by a column each.
+# Three channels: a linear layer with rows (3, 4), (0, 1), (1, 0) produces them, a BatchNorm scales them, and each is
+# read by one column.
 PRODUCER = torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]])
 CONSUMER = torch.tensor([[1.0, 2.0, 3.0]])
 GROUP = Group(
@@ -92,7 +95,7 @@ def test_every_criterion_ranks_every_group_as_a_permutation_and_repeats_itself(n
     before = {k: v.clone() for k, v in model.state_dict().items()}
     graph = trace(model, INPUTS[Residual])
     samples = Samples([(torch.randn(8, 3, 8, 8), torch.arange(8) % 5)], F.cross_entropy)
-    with pytest.warns(UserWarning, match="l2") if name == "bn_scale" else _nothing():
+    with pytest.warns(UserWarning, match="l2") if name == "bn_scale" else contextlib.nullcontext():
         first = rank(model, graph, [name], samples=samples, seed=1)
         second = rank(model, graph, [name], samples=samples, seed=1)
     assert first == second == Rankings.from_dict(first.to_dict())
@@ -100,14 +103,6 @@ def test_every_criterion_ranks_every_group_as_a_permutation_and_repeats_itself(n
         assert sorted(first.of(name, group.name)) == list(range(group.channels))
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
-
-
-class _nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def test_criteria_that_look_at_gradients_say_what_they_lack():

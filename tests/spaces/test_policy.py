@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from espalier.errors import InputError, UnknownNameError
-from espalier.spaces import Choice, Graph, Group, Policy
 from hypothesis import given
 from hypothesis import strategies as st
+
+from espalier.errors import InputError, UnknownNameError
+from espalier.spaces import Choice, Graph, Group, Policy
 
 GRAPH = Graph((Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1)), (), "f00d")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from espalier.errors import InputError, UnknownNameError
-from espalier.spaces import Graph, Group, Policy, SearchSpace
 from hypothesis import given
 from hypothesis import strategies as st
+
+from espalier.errors import InputError, UnknownNameError
+from espalier.spaces import Graph, Group, Policy, SearchSpace
 
 GRAPH = Graph(
     (Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1), Group("c", 4, (), "exact", 1)), (), "f00d"

@@ -7,10 +7,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from espalier.errors import InputError
-from espalier.spaces import CRITERIA, Policy, Rankings, fingerprint, prune, rank, trace
 from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, SelfReshaping, ZeroPadded, seeded
 from torch import nn
+
+from espalier.errors import InputError
+from espalier.spaces import CRITERIA, Policy, Rankings, fingerprint, prune, rank, trace
 
 
 def _probe(build: type[nn.Module]) -> torch.Tensor:
@@ -47,7 +48,7 @@ def test_verification_is_exact_but_across_a_layer_norm():
     assert {g.name: g.verification for g in graph.groups} == {"first": "shape", "second": "exact"}
 
 
-# For each group, by hand: the rows to zero in tensors that produce its channels and the columns in those that read them.
+# For each group, by hand: what to zero, rows in tensors that produce its channels and columns in those that read them.
 MASKS = {
     (Residual, "inner"): ({"inner.weight": 0, "inner_bn.weight": 0, "inner_bn.bias": 0, "outer.weight": 1}, {}),
     (Residual, "stem"): (
@@ -120,7 +121,8 @@ def test_the_given_network_is_untouched_and_shares_nothing_with_the_pruned_one()
         for tensor in (*small.parameters(), *small.buffers()):
             tensor.zero_()
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-    assert not model.training and all(p.grad is None for p in model.parameters())
+    assert not model.training
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_traces_of_different_networks_never_influence_each_other():
