@@ -28,7 +28,9 @@ class Batches(Protocol):
         """How many samples there are."""
         ...
 
-    def walk(self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None) -> Iterator[Batch]:
+    def walk(
+        self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None
+    ) -> Iterator[Batch]:
         """Yield ``(inputs, targets)``; shuffled where ``generator`` is given, at most ``limit`` samples."""
         ...
 
@@ -45,7 +47,9 @@ class TensorBatches:
         """How many samples there are."""
         return len(tensors_of(self.targets)[0])
 
-    def walk(self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None) -> Iterator[Batch]:
+    def walk(
+        self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None
+    ) -> Iterator[Batch]:
         """Yield slices where the order is kept, and gathered rows where it is shuffled."""
         count = min(self.samples, limit or self.samples)
         order = torch.randperm(self.samples, generator=generator)[:count] if generator is not None else None
@@ -66,7 +70,9 @@ class DatasetBatches:
         """How many samples there are."""
         return len(cast(Sized, self.dataset))
 
-    def walk(self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None) -> Iterator[Batch]:
+    def walk(
+        self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None
+    ) -> Iterator[Batch]:
         """Yield collated batches."""
         count = min(self.samples, limit or self.samples)
         shuffled = torch.randperm(self.samples, generator=generator) if generator is not None else torch.arange(count)
@@ -86,7 +92,9 @@ class LoaderBatches:
         """How many samples there are."""
         return len(cast(Sized, self.loader.dataset))
 
-    def walk(self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None) -> Iterator[Batch]:
+    def walk(
+        self, batch_size: int, *, generator: torch.Generator | None = None, limit: int | None = None
+    ) -> Iterator[Batch]:
         """Yield the loader's batches until ``limit`` samples were given."""
         seen = 0
         for inputs, targets in self.loader:
@@ -112,7 +120,7 @@ def batches(data: Any, *, name: str) -> Batches:
     elif isinstance(data, Sequence) and len(data) == 2 and tensors_of(data):
         found = _tensor_batches(data, name)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        found = DatasetBatches(data)
+        found = DatasetBatches(cast(Any, data))
     else:
         raise TaskError(
             describe(
@@ -122,7 +130,9 @@ def batches(data: Any, *, name: str) -> Batches:
             )
         )
     if found.samples == 0:
-        raise TaskError(describe(f"{name} data is empty", expected="at least one sample", remedy="Check how it is loaded."))
+        raise TaskError(
+            describe(f"{name} data is empty", expected="at least one sample", remedy="Check how it is loaded.")
+        )
     return found
 
 

@@ -40,7 +40,7 @@ def load_task(reference: str, *, data: Path | None = None) -> Task:
     """
     if reference in BUILT_IN_TASKS:
         module_name, _, attribute = BUILT_IN_TASKS[reference].partition(":")
-        module = importlib.import_module(f"{__package__.rpartition('.')[0]}.examples.{module_name}")
+        module = importlib.import_module(f"{__name__.split('.')[0]}.examples.{module_name}")
         return _finished(getattr(module, attribute), reference, data)
     location, _, attribute = reference.rpartition(":") if ":" in reference else (reference, "", "")
     if not location.endswith(".py") and ":" not in reference:
@@ -85,7 +85,9 @@ def _import_failure(location: str, error: Exception) -> TaskError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     where = f" (line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
     return TaskError(
-        describe(f"{location} fails on import{where}: {last}", expected="a module that imports", remedy="Mend it first.")
+        describe(
+            f"{location} fails on import{where}: {last}", expected="a module that imports", remedy="Mend it first."
+        )
     )
 
 
@@ -118,6 +120,10 @@ def _finished(found: Any, reference: str, data: Path | None) -> Task:
             raise _import_failure(reference, error) from error
     if not isinstance(found, Task):
         raise TaskError(
-            describe(f"{reference} is {type(found).__name__}", expected="a Task or a function returning one", remedy="Return it.")
+            describe(
+                f"{reference} is {type(found).__name__}",
+                expected="a Task or a function returning one",
+                remedy="Return it.",
+            )
         )
     return dataclasses.replace(found, reference=reference)

@@ -20,7 +20,9 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import nn
+from torch_pruning import ops
 from torch_pruning._helpers import _HybridIndex
+from torch_pruning.dependency import index_mapping, shape_infer
 
 from .inputs import Inputs, call
 
@@ -75,25 +77,18 @@ class PaddingAwareGraph(tp.DependencyGraph):
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Fresh containers for every argument: the defaults of 1.6.1 are mutable and leak into the next graph.
-            graph.build_dependency(
-                network,
-                example_inputs=example_input,
-                forward_fn=call,
-                unwrapped_parameters=[],
-                customized_pruners={},
-                ignored_layers=[],
-                ignored_params=[],
-                verbose=False,
-            )
+            fresh: dict[str, Any] = {"customized_pruners": {}, "ignored_layers": [], "ignored_params": []}
+            fresh |= {"unwrapped_parameters": [], "example_inputs": example_input, "forward_fn": call}
+            graph.build_dependency(network, verbose=False, **fresh)
         graph._map_channel_padding()
-        tp.dependency.index_mapping.update_index_mapping(graph)
+        index_mapping.update_index_mapping(graph)
         return graph
 
     def couplings(self) -> Iterator[Coupling]:
         """Yield, in execution order, what the channels of every root layer reach that no earlier root has reached."""
         claimed: set[tuple[str, int]] = set()
         for name, module in self._roots():
-            free = [c for c in range(self.get_out_channels(module)) if (name, c) not in claimed]
+            free = [c for c in range(self.get_out_channels(module) or 0) if (name, c) not in claimed]
             if not free:
                 continue
             coupling = self._follow(name, module, free)
@@ -111,7 +106,8 @@ class PaddingAwareGraph(tp.DependencyGraph):
     def _follow(self, name: str, module: nn.Module, channels: list[int]) -> Coupling:
         coupling = Coupling(root=name, channels=len(channels))
         node = self.module2node[module]
-        start = self.get_pruner_of_module(module).prune_out_channels
+        pruner: Any = self.get_pruner_of_module(module)
+        start = pruner.prune_out_channels
         seen: dict[tuple[int, Any], set[tuple[int, int]]] = {}
         stack = [(node, start, [(c, i) for i, c in enumerate(channels)])]
         while stack:
@@ -129,7 +125,7 @@ class PaddingAwareGraph(tp.DependencyGraph):
         return coupling
 
     def _note(self, coupling: Coupling, node: Any, function: Any, pairs: list[tuple[int, int]]) -> None:
-        if isinstance(node.module, tp.ops._OutputOp):
+        if isinstance(node.module, ops._OutputOp):
             coupling.is_output = True
         name = self._param_to_name.get(node.module) if isinstance(node.module, nn.Parameter) else None
         name = self._module2name.get(node.module) if name is None else name
@@ -145,7 +141,7 @@ class PaddingAwareGraph(tp.DependencyGraph):
                 continue
             before, after = pad[4], pad[5]
             for source in node.inputs:
-                size = tp.dependency.shape_infer.infer_out_channels_recursively(self, source, [0])
+                size = shape_infer.infer_out_channels_recursively(self, source, [0])
                 if size is None:
                     continue
                 _set_mapping(source, node, _ShiftedChannels(before, size + before + after))

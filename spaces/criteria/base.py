@@ -27,8 +27,10 @@ class Evidence:
 class Criterion(Protocol):
     """Scores channels: the higher, the more a channel is worth keeping."""
 
-    needs_gradients: bool
-    """Whether gradients on training data are needed."""
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether gradients on training data are needed."""
+        ...
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether this criterion can tell the channels of ``group`` apart."""

@@ -19,7 +19,11 @@ class Magnitude:
     """The l1 or l2 norm of a channel's weights, averaged over the tensors of the group."""
 
     order: int
-    needs_gradients: bool = False
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Weights alone decide."""
+        return False
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether the group has a convolution or linear weight."""
