@@ -1,0 +1,100 @@
+"""What a search would do, found out without one: groups, the size of the space and how long it would take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..evaluators.objectives import Constraint
+from ..evaluators.request import EvaluationRequest
+from ..evaluators.task import Task
+from ..spaces.groups import FrozenGroup, Group
+from .attainable import check_constraints, check_objectives
+from .options import SearchOptions
+from .starting_points import starting_points
+from .subject import Subject, prepare
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a search would have before it."""
+
+    groups: tuple[Group, ...]
+    frozen: tuple[FrozenGroup, ...]
+    size: int
+    """How many different policies there are."""
+    starting_points: int
+    """How many of the trials are starting points."""
+    samples: int
+    """Fidelity: training samples that each candidate would be fine-tuned on."""
+    evaluation_seconds: float
+    """Wall time of the one evaluation that was tried: half of every group removed."""
+    seconds: float
+    """Estimated wall time of the whole search; workers are taken to run without hindering each other."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        groups = [{"name": g.name, "channels": g.channels, "verification": g.verification} for g in self.groups]
+        frozen = [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in self.frozen]
+        return {**vars(self), "groups": groups, "frozen": frozen}
+
+
+def dry_run(
+    task: str | Task,
+    *,
+    device: str = "host",
+    objectives: str | Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
+    constraints: str | Sequence[str | Constraint] = (),
+    data: str | Path | None = None,
+    **others: Any,
+) -> DryRun:
+    """Do all that a search does before its first trial, and one evaluation to time it; nothing is written.
+
+    Args:
+        task: as for :func:`~espalier.search.run_search.run_search`.
+        device: the same.
+        objectives: the same.
+        constraints: the same; whether they can be met at all is checked.
+        data: the same.
+        others: the other fields of :class:`~espalier.search.options.SearchOptions`.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    options = SearchOptions(
+        task=task if isinstance(task, str) else task.reference or task.name,
+        device=device,
+        objectives=objectives,
+        constraints=constraints,
+        data=None if data is None else str(data),
+        **others,
+    )
+    return dry_run_subject(prepare(task, options), options)
+
+
+def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
+    """Return what a search of ``subject`` would have before it; :func:`dry_run` with the task made ready."""
+    evaluator = subject.factory()
+    dense = evaluator.dense().metrics
+    check_objectives(options.parsed_objectives, dense, subject.device_name)
+    check_constraints((*options.parsed_constraints, *subject.limits), subject.space, evaluator, dense)
+    points = starting_points(subject.space)
+    half = points[min(1, len(points) - 1)].policy
+    begin = time.perf_counter()
+    evaluator.evaluate(EvaluationRequest(0, half, subject.samples, options.seed))
+    each = time.perf_counter() - begin
+    trials = min(options.trials, subject.space.size)
+    whole = each * math.ceil(trials / options.workers)
+    return DryRun(
+        groups=subject.space.graph.groups,
+        frozen=subject.space.graph.frozen,
+        size=subject.space.size,
+        starting_points=min(trials, len(points)),
+        samples=subject.samples,
+        evaluation_seconds=each,
+        seconds=whole if options.budget is None else min(whole, options.budget),
+    )
