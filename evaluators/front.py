@@ -38,9 +38,7 @@ class Front:
         constraints: tuple[Constraint, ...] = (),
     ) -> Front:
         """Return the front of ``configurations``; those that miss a constraint or lack an objective are left out."""
-        eligible = [
-            c for c in configurations if c.feasible(constraints) and all(_known(c, o) for o in objectives)
-        ]
+        eligible = [c for c in configurations if c.feasible(constraints) and all(_known(c, o) for o in objectives)]
         points = [_point(c, objectives) for c in eligible]
         members = [eligible[i] for i in non_dominated(points)]
         members.sort(key=lambda c: _by_cost(c, objectives))
@@ -49,9 +47,12 @@ class Front:
 
     @property
     def reference_point(self) -> dict[str, float]:
-        """Half the dense network's score and all of its cost: what a configuration must beat to add hypervolume."""
+        """Half the dense network's score and all of its cost: what a configuration must beat to add hypervolume.
+
+        A score below zero (a negated loss) is lowered by half its size, as its half would be better than itself.
+        """
         return {
-            o.name: value / 2 if o.direction == "maximize" else value
+            o.name: value - abs(value) / 2 if o.direction == "maximize" else value
             for o in self.objectives
             if (value := self.dense.get(o.name)) is not None
         }
@@ -66,7 +67,9 @@ class Front:
         names = [o.name for o in self.objectives]
         if any(reference.get(n) is None or not dense.get(n) for n in names):
             return 0.0
-        points = [tuple(_scaled(c.metrics[o.name], o, reference, dense) for o in self.objectives) for c in self.configurations]
+        points = [
+            tuple(_scaled(c.metrics[o.name], o, reference, dense) for o in self.objectives) for c in self.configurations
+        ]
         return hypervolume(points, (1.0,) * len(self.objectives))
 
     def pick(self, name: str | int) -> Configuration:
@@ -76,7 +79,9 @@ class Front:
             InputError: the front is empty, or has no such member.
         """
         if not self.configurations:
-            raise InputError(describe("the front is empty", expected="a feasible configuration", remedy="Loosen a constraint."))
+            raise InputError(
+                describe("the front is empty", expected="a feasible configuration", remedy="Loosen a constraint.")
+            )
         for configuration in self.configurations:
             if name in configuration.tags or str(configuration.trial) == str(name):
                 return configuration
