@@ -114,7 +114,8 @@ class Comparison:
         """Return the table as plain text with the notes below it."""
         table = [self.header(), *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+        lines = ["  ".join(row).rstrip() for row in padded]
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
     def write_html(self, out: Path) -> Path:
@@ -154,12 +155,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
 def _check_same(first: Run, other: Run) -> None:
     compared = {
         "task": (first.info.task_name, other.info.task_name),
-        "data": (first.info.data_fingerprint[:12], other.info.data_fingerprint[:12]),
+        "data (fingerprint)": (first.info.data_fingerprint, other.info.data_fingerprint),
         "objectives": tuple(", ".join(sorted(o.name for o in run.objectives)) for run in (first, other)),
     }
     differences = [f"{what} {mine} and {theirs}" for what, (mine, theirs) in compared.items() if mine != theirs]
-    if first.info.data_fingerprint != other.info.data_fingerprint and not any(d.startswith("data") for d in differences):
-        differences.append("the data")
     if differences:
         raise InputError(
             describe(
@@ -211,7 +210,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         "constraints": [", ".join(map(str, run.constraints)) or "none" for run in runs],
         "latency sources": [run.dense.latency_source for run in runs],
     }
-    notes = [f"{what.capitalize()} differ: {'; '.join(dict.fromkeys(v))}." for what, v in compared.items() if len(set(v)) > 1]
+    notes = [
+        f"{what.capitalize()} differ: {'; '.join(dict.fromkeys(values))}."
+        for what, values in compared.items()
+        if len(set(values)) > 1
+    ]
     unfinished = [str(run.path) for run in runs if not run.finished]
     if unfinished:
         notes.append(f"Without final numbers, as their search has not come to its end: {', '.join(unfinished)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeGuard
 
 NOT_MEASURED = "not measured"
 MINUS = "\u2212"
@@ -31,7 +32,7 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def known(value: float | None) -> bool:
+def known(value: float | None) -> TypeGuard[float]:
     """Return whether ``value`` is a finite number."""
     return value is not None and math.isfinite(value)
 

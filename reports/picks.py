@@ -97,7 +97,8 @@ class PickAnswer:
             value = configuration.metrics.get(name)
             if value is not None:
                 change = fmt.change(name, value, self.dense.get(name))
-                parts.append(f"{fmt.label(name).lower()} {fmt.metric(name, value)}" + (f" ({change})" if change else ""))
+                compared = f" ({change})" if change else ""
+                parts.append(f"{fmt.label(name).lower()} {fmt.metric(name, value)}{compared}")
         return ", ".join(parts)
 
 
@@ -157,8 +158,14 @@ def choose(
         best = min(meeting, key=lambda c: _rank(c, ranked_by))
         return PickAnswer(best, best, (), ranked_by, wishes, dense)
     nearest = min(configurations, key=lambda c: (_violation(c, wishes), *_rank(c, ranked_by)), default=None)
-    misses = () if nearest is None else tuple(
-        Miss(wish, nearest.metrics.get(wish.objective.name)) for wish in wishes if wish.violation(nearest.metrics) > 0
+    misses = (
+        ()
+        if nearest is None
+        else tuple(
+            Miss(wish, nearest.metrics.get(wish.objective.name))
+            for wish in wishes
+            if wish.violation(nearest.metrics) > 0
+        )
     )
     return PickAnswer(None, nearest, misses, ranked_by, wishes, dense)
 

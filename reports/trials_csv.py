@@ -18,7 +18,7 @@ _TAIL = ("latency_source", "latency_error", "on_front", "feasible", "precision")
 
 
 def write_trials_csv(run: Run, path: Path | None = None) -> Path:
-    """Write :func:`trials_csv`'s text to ``path`` (``trials.csv`` in the run folder unless told) and return the path."""
+    """Write :func:`trials_csv` to ``path`` (``trials.csv`` in the run folder unless told) and return the path."""
     path = Path(run.path) / "trials.csv" if path is None else path
     write_text(path, trials_csv(run))
     return path

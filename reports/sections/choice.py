@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
@@ -68,7 +69,9 @@ def _others(run: Run, x: str, size: str) -> list[dict[str, Any]]:
     ]
 
 
-def _point(trial: int | None, metrics: Any, x: str, size: str, kind: str, tags: str) -> dict[str, Any]:
+def _point(
+    trial: int | None, metrics: Mapping[str, float | None], x: str, size: str, kind: str, tags: str
+) -> dict[str, Any]:
     title = "Dense network" if trial is None else f"Trial {trial}" + (f" \u00b7 {tags}" if tags else "")
     shown = dict.fromkeys(("accuracy", "test_accuracy", x, size, "macs"))
     return {
@@ -115,15 +118,20 @@ def _row(c: Configuration, run: Run) -> dict[str, Any]:
     }
 
 
-def _wishes(run: Run, dense: Any) -> list[dict[str, Any]]:
+def _values(run: Run, name: str) -> list[float]:
+    """Return a metric of all front members that have it."""
+    return [value for c in run.front.configurations if fmt.known(value := c.metrics.get(name))]
+
+
+def _wishes(run: Run, dense: Mapping[str, float | None]) -> list[dict[str, Any]]:
     wishes = []
-    accuracies = [c.metrics["accuracy"] for c in run.front.configurations if fmt.known(c.metrics.get("accuracy"))]
-    if accuracies and fmt.known(dense.get("accuracy")):
-        worst = max(1.0, math.ceil((dense["accuracy"] - min(accuracies)) * 100))
-        start = 1.0 if max(accuracies) >= dense["accuracy"] - 0.01 else worst
+    accuracies, brought = _values(run, "accuracy"), dense.get("accuracy")
+    if accuracies and fmt.known(brought):
+        worst = max(1.0, math.ceil((brought - min(accuracies)) * 100))
+        start = 1.0 if max(accuracies) >= brought - 0.01 else worst
         wishes.append(_wish("drop", "Maximal accuracy drop", "points", 0.01, 0, worst, 0.1, start))
     for name, unit, factor in (("latency_ms", "ms", 1.0), ("size_bytes", "KiB", 1024.0)):
-        values = [c.metrics[name] / factor for c in run.front.configurations if fmt.known(c.metrics.get(name))]
+        values = [value / factor for value in _values(run, name)]
         if values:
             step = 10 ** math.floor(math.log10(max(max(values) / 100, 1e-6)))
             high = math.ceil(max(values) / step) * step

@@ -23,9 +23,7 @@ def progress(run: Run) -> dict[str, Any]:
     return {
         "series": series,
         "hypervolume": fmt.significant(series[-1]["value"]) if series else fmt.NOT_MEASURED,
-        "reference": [
-            {"label": fmt.label(n), "text": fmt.metric(n, v)} for n, v in run.front.reference_point.items()
-        ],
+        "reference": [{"label": fmt.label(n), "text": fmt.metric(n, v)} for n, v in run.front.reference_point.items()],
         "states": sorted(Counter(t.state for t in run.trials).items()),
         "origins": sorted(Counter(_origin(t.origin) for t in run.trials).items()),
         "failures": failures.most_common(),
@@ -40,9 +38,8 @@ def hypervolume_series(run: Run) -> list[dict[str, Any]]:
 
     All with the latencies that the search saw, so that the last value may differ a little from the final front's.
     """
-    done = sorted(
-        (t for t in run.trials if t.state == "complete"), key=lambda t: (t.finished is None, t.finished or 0.0, t.number)
-    )
+    done = [t for t in run.trials if t.state == "complete"]
+    done.sort(key=lambda t: (t.finished is None, t.finished or 0.0, t.number))
     start = min((t.started for t in run.trials if t.started is not None), default=None)
     front = Front.of((), objectives=run.objectives, dense=run.front.dense, constraints=run.constraints)
     series: list[dict[str, Any]] = []

@@ -21,9 +21,7 @@ def removed(run: Run) -> dict[str, Any]:
     dense = run.finished.get(None)
     return {
         "groups": [{"name": g.name, "of": g.channels} for g in groups],
-        "frozen": [
-            {"name": f.name, "channels": f.channels, "reason": f.reason} for f in run.graph_summary.frozen
-        ],
+        "frozen": [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in run.graph_summary.frozen],
         "members": [_member(c, groups, run.finished.get(c.trial), dense) for c in run.front.configurations],
         "dense_source": None if dense is None else latency_words(dense.latency_source, None),
     }

@@ -39,7 +39,7 @@ def reproduce(run: Run) -> dict[str, Any]:
 
 
 def search_command(run: Run) -> str:
-    """Return the command line that runs the same search into a new folder; options left at their default are left out."""
+    """Return the command line that runs the same search into a new folder, without the options left at default."""
     options = run.info.options
     words = ["espalier", "search", run.info.task_reference or run.info.task_name]
     for name, field in type(options).model_fields.items():

@@ -1,4 +1,4 @@
-"""Can I trust it? Latency told during the search against latency measured at the end, rank correlation, gaps, splits."""
+"""Can I trust it? Latency during the search against latency at the end, rank correlation, generalisation."""
 
 from __future__ import annotations
 

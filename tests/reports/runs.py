@@ -152,8 +152,8 @@ def _frozen(number: int, trial: Trial, info: RunInfo) -> optuna.trial.FrozenTria
         attributes[trial_record.EVALUATION] = trial_record.evaluation_to_dict(evaluation)
         values = [float(trial.metrics[o.name] or 0.0) for o in info.options.parsed_objectives]
         made = optuna.trial.create_trial(values=values, user_attrs=attributes)
-    made.datetime_start = datetime.fromtimestamp(START + 10 * number)  # noqa: DTZ006 - Optuna stores local times
-    made.datetime_complete = datetime.fromtimestamp(START + 10 * number + 8)  # noqa: DTZ006
+    made.datetime_start = datetime.fromtimestamp(START + 10 * number)
+    made.datetime_complete = datetime.fromtimestamp(START + 10 * number + 8)
     return made
 
 
