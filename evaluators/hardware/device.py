@@ -120,8 +120,11 @@ class Device(_Strict):
     deployed_as: dict[str, str] = Field(default_factory=dict)
     """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs int8
     only. Accuracy is then measured at the precision asked for, latency, size, memory and energy are of the deployed one."""
+    fuses_additions: bool = True
+    """Whether the runtime joins a residual addition to the convolution before it."""
     channel_multiple: dict[str, int]
     """Per precision, the channel multiple worth searching on."""
+    channel_multiple_source: str = Field(min_length=8)
     limits: Limits = Limits()
     cost_model: Literal["measured", "roofline"] = "roofline"
     reachable: bool = False

@@ -4,7 +4,7 @@ Fusion follows what inference runtimes have in common (ONNX Runtime, TensorFlow 
 
 1. a BatchNorm with fixed statistics folds into the convolution or linear layer whose output only it reads;
 2. an addition joins the later of its two producers where that is a convolution or linear layer whose output only the
-   addition reads (a residual connection, or a bias);
+   addition reads (a residual connection, or a bias), for runtimes that do so: ONNX Runtime does, TensorFlow Lite does not;
 3. an activation joins the kernel whose output only it reads, unless that is a pool, a concatenation or a copy;
 4. zero padding joins the convolution that alone reads it;
 5. views and what depends on weights alone cost nothing; everything else is a kernel of its own.
@@ -76,20 +76,25 @@ class KernelGraph:
         return sum(k.macs for k in self.kernels)
 
 
-def record_kernels(model: nn.Module, example_input: Inputs) -> KernelGraph:
+def record_kernels(model: nn.Module, example_input: Inputs, *, fuse_additions: bool = True) -> KernelGraph:
     """Return the fused kernels of one forward pass of ``model`` in eval mode; the model is left as it was.
+
+    Args:
+        model: the network.
+        example_input: a batch of 1.
+        fuse_additions: whether the runtime does rule 2.
 
     Raises:
         EvaluationError: the network does not run on ``example_input``.
     """
-    return fuse(record(model, example_input))
+    return fuse(record(model, example_input), fuse_additions=fuse_additions)
 
 
-def fuse(recording: Recording) -> KernelGraph:
+def fuse(recording: Recording, *, fuse_additions: bool = True) -> KernelGraph:
     """Return the kernels of ``recording`` by the rules in this module's head."""
     readers = Counter(number for o in recording.operations for number in o.inputs)
     readers.update(recording.outputs)
-    drafts = _Drafts(recording, readers)
+    drafts = _Drafts(recording, readers, fuse_additions)
     for operation in recording.operations:
         drafts.add(operation)
     kernels = tuple(draft.kernel(recording.values) for draft in drafts.ordered)
@@ -128,9 +133,10 @@ class _Draft:
 
 
 class _Drafts:
-    def __init__(self, recording: Recording, readers: Counter[int]) -> None:
+    def __init__(self, recording: Recording, readers: Counter[int], fuse_additions: bool) -> None:
         self._recording = recording
         self._readers = readers
+        self._fuse_additions = fuse_additions
         self._producer: dict[int, _Draft] = {}
         self._opened = 0
         self.ordered: list[_Draft] = []
@@ -153,6 +159,8 @@ class _Drafts:
         latest = max(known, key=lambda draft: draft.position)
         number = operation.inputs[producers.index(latest)]
         if self._readers[number] != 1 or latest.outputs != [number] or latest.activated:
+            return None
+        if operation.name == "add" and len(operation.inputs) > 1 and not self._fuse_additions:
             return None
         return latest if _absorbs(latest, operation) else None
 

@@ -16,7 +16,7 @@ from ..task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device, Speeds, Tile
-from .kernels import Kernel, record_kernels
+from .kernels import Kernel, KernelGraph, record_kernels
 from .operations import Work
 
 
@@ -36,7 +36,7 @@ class RooflineModel:
     def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
         """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1), layers included."""
         deployed = deployed_precision(self.device, precision)
-        graph = record_kernels(model, example_input)
+        graph = self._graph(model, example_input)
         layers = self._layers(graph.kernels, deployed)
         return build_cost(
             model,
@@ -52,11 +52,14 @@ class RooflineModel:
     def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
         """Return what each fused kernel costs, in execution order."""
         deployed = deployed_precision(self.device, precision)
-        return self._layers(record_kernels(model, example_input).kernels, deployed)
+        return self._layers(self._graph(model, example_input).kernels, deployed)
 
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on."""
         return self.device.alignment(precision)
+
+    def _graph(self, model: nn.Module, example_input: Inputs) -> KernelGraph:
+        return record_kernels(model, example_input, fuse_additions=self.device.fuses_additions)
 
     def _layers(self, kernels: tuple[Kernel, ...], precision: str) -> tuple[LayerCost, ...]:
         speeds = self.device.speeds[precision]

@@ -1,0 +1,162 @@
+"""Speeds of a roofline fitted to measured latencies, and how far off they are on measurements held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.stats import spearmanr
+
+from .device import FALLBACKS, Efficiencies, FitError, Quantity, Speeds, Tile
+from .kernels import Kernel
+from .roofline import tiled_macs
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class FitSample:
+    """What was measured: some kernels, a whole network's or a single one, and their latency together."""
+
+    kernels: tuple[Kernel, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where a fit starts, and what it is pulled to: numbers known before any measurement."""
+
+    peak_macs_per_s: float
+    """Stays as it is: only its product with an efficiency shows in a latency."""
+    bandwidth_bytes_per_s: float
+    overhead_us: float
+    efficiency: float
+    """Of every kind."""
+    peak_source: str
+    tile: Tile
+    weight: float = 0.02
+    """Pull towards these numbers: squared log distance counts by this squared, against 1 for a measurement's log error."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """All kernels of all samples, flat."""
+
+    sample: Array
+    kind: Array
+    macs: Array
+    bytes: Array
+    measured: Array
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, samples: Sequence[FitSample], kinds: tuple[str, ...], tile: Tile, element_bytes: int) -> _Problem:
+        rows = [(i, k) for i, s in enumerate(samples) for k in s.kernels]
+        return cls(
+            sample=np.array([i for i, _ in rows]),
+            kind=np.array([kinds.index(_present(k.kind, kinds)) for _, k in rows]),
+            macs=np.array([tiled_macs(k.work, tile) for _, k in rows], dtype=float),
+            bytes=np.array([k.bytes_moved(element_bytes) for _, k in rows], dtype=float),
+            measured=np.array([s.latency_ms * 1e-3 for s in samples]),
+            kinds=kinds,
+        )
+
+    def predict(self, log_parameters: Array, peak: float) -> Array:
+        """Return each sample's seconds; parameters are the logs of bandwidth, overhead in seconds, and efficiencies."""
+        bandwidth, overhead = np.exp(log_parameters[:2])
+        efficiency = np.exp(log_parameters[2:])[self.kind]
+        moving = self.bytes / bandwidth
+        computing = self.macs / (peak * efficiency)
+        busy = np.where(self.macs > 0, np.maximum(computing, moving), moving / efficiency)
+        return np.bincount(self.sample, weights=busy + overhead, minlength=len(self.measured))
+
+
+def fit_speeds(samples: Sequence[FitSample], prior: Prior, *, source: str, element_bytes: int) -> Speeds:
+    """Return the speeds that bring the roofline closest to ``samples``: least squares on log error, robust to outliers.
+
+    Args:
+        samples: what was measured.
+        prior: known numbers.
+        source: what the fitted numbers cite.
+        element_bytes: of a weight or activation at the precision measured.
+    """
+    kinds = kinds_of(samples)
+    problem = _Problem.of(samples, kinds, prior.tile, element_bytes)
+    start = np.log(
+        np.array([prior.bandwidth_bytes_per_s, prior.overhead_us * 1e-6, *(prior.efficiency for _ in kinds)])
+    )
+    start[2 + kinds.index("elementwise")] = 0.0
+
+    def residuals(parameters: Array) -> Array:
+        errors = np.log(problem.predict(parameters, prior.peak_macs_per_s) / problem.measured)
+        return np.concatenate([errors, prior.weight * (parameters - start)])
+
+    lower, upper = start - np.log(1000.0), start + np.log(1000.0)
+    upper[2:] = np.log(4.0)
+    # Elementwise kernels define the bandwidth, so their efficiency is 1 and stays there.
+    fixed = 2 + kinds.index("elementwise")
+    lower[fixed], upper[fixed] = -1e-6, 1e-6
+    found = least_squares(residuals, start, bounds=(lower, upper), loss="soft_l1", f_scale=0.1, max_nfev=200)
+    return _speeds(found.x, kinds, prior, source)
+
+
+def predict_ms(samples: Sequence[FitSample], speeds: Speeds, *, element_bytes: int) -> Array:
+    """Return the latency in ms that the roofline tells for each sample, of shape (samples,)."""
+    kinds = tuple(speeds.efficiency.values)
+    problem = _Problem.of(samples, kinds, speeds.tile, element_bytes)
+    values = [speeds.bandwidth_bytes_per_s.value, speeds.overhead_us.value * 1e-6, *speeds.efficiency.values.values()]
+    return 1e3 * problem.predict(np.log(np.array(values)), speeds.peak_macs_per_s.value)
+
+
+def fit_error(
+    predicted: Array, measured: Array, *, fitted: int, method: str, source: str, command: str
+) -> FitError:
+    """Return how far ``predicted`` is from ``measured``, both in ms and of shape (networks,), none of them fitted to.
+
+    The interval holds 90 % of the measurements, or all where there are fewer than ten.
+    """
+    relative = np.abs(predicted - measured) / measured
+    of_prediction = np.abs(measured - predicted) / predicted
+    width = float(np.quantile(of_prediction, 0.9, method="higher")) if len(measured) >= 10 else float(of_prediction.max())
+    return FitError(
+        source=source,
+        command=command,
+        fitted=fitted,
+        held_out=len(measured),
+        method=method,  # type: ignore[arg-type]
+        median_relative_error=_rounded(float(np.median(relative))),
+        share_within_10_percent=_rounded(float(np.mean(relative <= 0.1))),
+        spearman=_rounded(float(spearmanr(predicted, measured).statistic)),
+        interval_90=_rounded(min(max(width, 1e-3), 0.99)),
+    )
+
+
+def kinds_of(samples: Sequence[FitSample]) -> tuple[str, ...]:
+    """Return the kinds among the samples' kernels, with the two that others fall back to."""
+    found = dict.fromkeys(k.kind for s in samples for k in s.kernels)
+    return tuple(dict.fromkeys(("conv", "elementwise", *sorted(found))))
+
+
+def _present(kind: str, kinds: tuple[str, ...]) -> str:
+    while kind not in kinds:
+        kind = FALLBACKS.get(kind, "elementwise")
+    return kind
+
+
+def _speeds(log_parameters: Array, kinds: tuple[str, ...], prior: Prior, source: str) -> Speeds:
+    bandwidth, overhead, *efficiencies = (float(v) for v in np.exp(log_parameters))
+    values = {kind: _rounded(min(value, 4.0)) for kind, value in zip(kinds, efficiencies, strict=True)}
+    return Speeds(
+        peak_macs_per_s=Quantity(value=prior.peak_macs_per_s, source=prior.peak_source),
+        bandwidth_bytes_per_s=Quantity(value=_rounded(bandwidth), source=source),
+        overhead_us=Quantity(value=_rounded(overhead * 1e6), source=source),
+        tile=prior.tile,
+        efficiency=Efficiencies(values=values, source=source),
+    )
+
+
+def _rounded(value: float) -> float:
+    """Return ``value`` to four significant digits: what a YAML file holds is what was fitted."""
+    return float(f"{value:.4g}")
