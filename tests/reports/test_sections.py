@@ -1,0 +1,121 @@
+"""What each section of the report says, hand-computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from espalier.reports.sections.choice import choice, export_command
+from espalier.reports.sections.gain import gain
+from espalier.reports.sections.progress import hypervolume_series, progress
+from espalier.reports.sections.removed import removed
+from espalier.reports.sections.reproduce import reproduce, search_command
+from espalier.reports.sections.trust import trust
+
+
+def plain(text: str) -> str:
+    return text.replace("\u202f", " ").replace("\u2212", "-").replace("\u00d7", "x").replace("\u00b1", "+-")
+
+
+def test_gain_compares_the_final_numbers(known_run: Any) -> None:
+    found = gain(known_run)
+    assert [plain(figure["value"]) for figure in found["headline"]] == ["2.00x", "-60 %", "-60 %", "-1.50 points"]
+    assert [card["name"] for card in found["cards"]] == ["Dense", "Knee", "Fastest, smallest", "Most accurate"]
+    latency = found["cards"][1]["rows"][0]
+    assert (plain(latency["text"]), plain(latency["change"]), latency["better"]) == ("0.205 ms", "-50 %", True)
+    accuracy = found["cards"][1]["rows"][2]
+    assert (plain(accuracy["change"]), accuracy["better"]) == ("-1.50 points", False)
+
+
+def test_without_final_numbers_the_test_accuracy_is_not_measured(runs: ModuleType, tmp_path: Path) -> None:
+    found = gain(runs.write_run(tmp_path / "run", final=None))
+    assert not found["has_test"]
+    assert [row["text"] for row in found["cards"][1]["rows"]][-1] == "not measured"
+
+
+def test_choice_tells_front_dominated_and_infeasible_apart(known_run: Any) -> None:
+    found = choice(known_run)
+    kinds = {point["trial"]: point["kind"] for point in found["points"]}
+    assert kinds == dict.fromkeys((0, 1, 2, 3, 8), "front") | {4: "dominated", 5: "infeasible"}
+    assert found["lines"] == [{"axis": "y", "value": 0.8, "label": "Validation accuracy \u2265 80.00\u202f%"}]
+    assert [row["trial"] for row in found["rows"]] == [3, 8, 2, 1, 0]
+
+
+def test_the_finder_reaches_from_less_than_the_least_to_all(known_run: Any) -> None:
+    wishes = {wish["name"]: wish for wish in choice(known_run)["wishes"]}
+    assert (wishes["drop"]["low"], wishes["drop"]["high"], wishes["drop"]["start"]) == (0, 8, 1)
+    assert wishes["latency_ms"]["high"] >= 0.41
+    assert wishes["latency_ms"]["low"] < 0.11
+    assert wishes["size_bytes"]["high"] >= 300
+    assert wishes["size_bytes"]["low"] < 60
+
+
+def test_trust_compares_the_searchs_latencies_with_the_final_ones(known_run: Any) -> None:
+    latency = trust(known_run)["latency"]
+    assert {p["trial"]: (p["before"], p["after"]) for p in latency["pairs"]} == {
+        0: (0.40, 0.41), 1: (0.30, 0.31), 2: (0.20, 0.205), 3: (0.10, 0.11), 8: (0.18, 0.19),
+    }  # fmt: skip
+    # Differences in per cent: 2.5, 3.33, 2.5, 10, 5.56.
+    assert (plain(latency["median"]), plain(latency["largest"]), latency["rank"]) == ("3.3 %", "10.0 %", "1.00")
+    assert plain(latency["final_source"]) == "measured on this device, +-2.0 %"
+
+
+def test_trust_correlates_recalibrated_with_fine_tuned_accuracy(known_run: Any) -> None:
+    rungs = trust(known_run)["rungs"]
+    # Ranks after recalibration (dense 0.88): 5 3 8 2 4 0 1 -> after fine-tuning only 8 (3rd) and 4 (3rd), 2 and 1 and 0
+    # differ: trials 5 3 8 2 4 0 1 have ranks 1 2 3 4 5 6 7 before and 1 2 4 5 3 7 6 after; 1 - 6 * 8 / (7 * 48).
+    assert rungs["count"] == 7
+    assert rungs["rank"] == f"{1 - 6 * 8 / (7 * 48):.2f}"
+
+
+def test_generalisation_gaps(known_run: Any) -> None:
+    assert [plain(row["gap"]) for row in trust(known_run)["gaps"]] == ["+2.00 points"] * 4
+
+
+def test_removed_lists_kept_channels_and_layers(known_run: Any) -> None:
+    found = removed(known_run)
+    knee = next(member for member in found["members"] if member["selected"])
+    assert knee["trial"] == 2
+    assert knee["kept"] == [8, 8, 16, 32, 64]
+    assert plain(knee["summary"]) == "128 of 256 prunable channels kept (50 %)"
+    assert knee["layers"][0]["before"] == pytest.approx(0.41 * 0.2)
+    assert knee["layers"][0]["after"] == pytest.approx(0.205 * 0.2)
+    assert found["frozen"] == [{"name": "fc", "channels": 10, "reason": "these channels are the network's outputs"}]
+
+
+def test_without_final_numbers_no_layer_latency_is_told(runs: ModuleType, tmp_path: Path) -> None:
+    found = removed(runs.write_run(tmp_path / "run", final=None))
+    assert all(member["layers"] == [] for member in found["members"])
+
+
+def test_progress_counts_states_and_reasons(known_run: Any) -> None:
+    found = progress(known_run)
+    assert found["states"] == [("complete", 7), ("failed", 2)]
+    assert found["failures"] == [("the loss became NaN after 640 samples", 2)]
+    assert {row["step"]: plain(row["text"]) for row in found["seconds"]}["train"] == "14 s"
+    assert plain(found["wall"]) == "1 min 28 s"
+
+
+def test_hypervolume_never_falls_and_infeasible_trials_add_none(known_run: Any) -> None:
+    series = hypervolume_series(known_run)
+    values = [point["value"] for point in series]
+    assert values == sorted(values)
+    assert [point["trial"] for point in series] == [0, 1, 2, 3, 4, 5, 8]
+    assert values[4] == values[5]
+    assert series[1]["seconds"] == pytest.approx(18.0)
+
+
+def test_the_search_command_holds_what_differs_from_the_defaults(known_run: Any) -> None:
+    command = search_command(known_run)
+    assert command.startswith("espalier search digits --device host --trials 9 --constraint 'accuracy>=0.8' --seed 7")
+    assert "--sampler" not in command
+
+
+def test_commands_quote_what_a_shell_would_split(runs: ModuleType, tmp_path: Path) -> None:
+    run = runs.write_run(tmp_path / "a run; rm")
+    assert f"'{tmp_path}/a run; rm'" in export_command(run, 2)
+    titles = [item["title"] for item in reproduce(run)["commands"]]
+    assert titles[:3] == ["Search again", "Export the knee", "Check the export"]
