@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace, Value
 from .distributions import check_values, distributions, draw
 from .ledger import Ledger
-from .starting_points import starting_points
+from .starting_points import StartingPoint, starting_points
 from .trial_record import DUPLICATE_OF, ORIGIN
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
 MAX_DRAWS = 1000
 """How many random draws in a row may be known before the space counts as exhausted."""
+
+_WAITING = (TrialState.WAITING,)
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,9 @@ class Proposer:
         self._ledger = ledger
         self._generator = generator
         self._twins: dict[int, list[Trial]] = {}
-
-    def enqueue_starting_points(self) -> None:
-        """Queue the starting points that the study has not seen."""
-        for point in starting_points(self._space):
-            values = check_values(self._space.values(point.policy), self._space)
-            self._study.enqueue_trial(values, user_attrs={ORIGIN: point.origin}, skip_if_exists=True)
+        queued = [t.system_attrs.get("fixed_params") for t in study.get_trials(deepcopy=False, states=_WAITING)]
+        self._queued = len(queued)
+        self._starting_points = deque(p for p in starting_points(space) if self._is_new(p, queued))
 
     def next(self, in_flight: Collection[Proposal]) -> Proposal | None:
         """Return a policy to evaluate that is neither known nor ``in_flight``; ``None`` where there is none left."""
@@ -57,7 +57,7 @@ class Proposer:
                 return None
             if attempt == MAX_DUPLICATES and not self._enqueue_unseen(running):
                 return None
-            trial = self._study.ask(self._distributions)
+            trial = self._ask()
             policy = self._space.policy(trial.params)
             if not self._is_duplicate(trial, policy, running):
                 return Proposal(trial, policy)
@@ -75,6 +75,21 @@ class Proposer:
         """The trials that wait for an equal one in flight."""
         return tuple(trial for waiting in self._twins.values() for trial in waiting)
 
+    def _ask(self) -> Trial:
+        # Queued one by one: a trial that a killed search left is tried again before any starting point is.
+        if not self._queued and self._starting_points:
+            point = self._starting_points.popleft()
+            self._enqueue(self._space.values(point.policy), point.origin)
+        self._queued = max(0, self._queued - 1)
+        return self._study.ask(self._distributions)
+
+    def _enqueue(self, values: Mapping[str, Value], origin: str) -> None:
+        self._study.enqueue_trial(check_values(values, self._space), user_attrs={ORIGIN: origin})
+        self._queued += 1
+
+    def _is_new(self, point: StartingPoint, queued: list[Any]) -> bool:
+        return self._ledger.outcome(point.policy) is None and self._space.values(point.policy) not in queued
+
     def _is_duplicate(self, trial: Trial, policy: Policy, running: dict[Any, int]) -> bool:
         outcome = self._ledger.outcome(policy)
         if outcome is not None:
@@ -89,7 +104,7 @@ class Proposer:
     def _enqueue_unseen(self, running: dict[Any, int]) -> bool:
         values = self._unseen(running)
         if values is not None:
-            self._study.enqueue_trial(values, user_attrs={ORIGIN: "random"})
+            self._enqueue(values, "random")
         return values is not None
 
     def _unseen(self, running: dict[Any, int]) -> dict[str, Value] | None:

@@ -72,12 +72,13 @@ class Run:
 
     @cached_property
     def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials, by number.
+        """All trials that were begun, by number.
 
         Raises:
             RunFolderError: the study or a policy is absent or torn.
         """
-        return tuple(TrialRecord.of(trial, self.path) for trial in self._study.get_trials(deepcopy=False))
+        begun = (t for t in self._study.get_trials(deepcopy=False) if t.state != optuna.trial.TrialState.WAITING)
+        return tuple(TrialRecord.of(trial, self.path) for trial in begun)
 
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:

@@ -202,7 +202,6 @@ class _Search:
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
         proposer = Proposer(study, self.subject.space, ledger, generator)
-        proposer.enqueue_starting_points()
         executor = self._executor()
         try:
             Coordinator(

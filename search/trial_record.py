@@ -16,7 +16,7 @@ from ..evaluators.request import Evaluation
 from ..jsonfile import read_json
 from ..spaces.policy import Policy
 
-State = Literal["complete", "failed", "duplicate", "abandoned", "running", "waiting"]
+State = Literal["complete", "failed", "duplicate", "abandoned", "running"]
 
 ORIGIN = "origin"
 REASON = "reason"
@@ -80,7 +80,7 @@ class TrialRecord:
 def state_of(trial: optuna.trial.FrozenTrial) -> State:
     """Return how ``trial`` stands, in the words of a run."""
     if not trial.state.is_finished():
-        return "running" if trial.state == optuna.trial.TrialState.RUNNING else "waiting"
+        return "running"
     if DUPLICATE_OF in trial.user_attrs:
         return "duplicate"
     if trial.state == optuna.trial.TrialState.COMPLETE:
