@@ -193,7 +193,7 @@ def _numbers(speeds: Speeds, fit: FitError) -> dict[str, float]:
         **{f"efficiency of {kind}": value for kind, value in speeds.efficiency.values.items()},
         "median relative error": fit.median_relative_error,
         "within 10 %": fit.share_within_10_percent,
-        "Spearman": fit.spearman,
+        "Spearman": fit.spearman or 0.0,
         "interval": fit.interval_90,
     }
 
@@ -227,7 +227,7 @@ def _print(device: Device) -> None:
     for precision, fit in device.fit.items():
         print(
             f"{device.name:16} {precision}  {fit.method} {fit.held_out}: within 10 % {fit.share_within_10_percent:.1%}, "
-            f"median error {fit.median_relative_error:.1%}, Spearman {fit.spearman:.3f}, 90 % within {fit.interval_90:.1%}"
+            f"median error {fit.median_relative_error:.1%}, Spearman {fit.spearman or 0:.3f}, 90 % within {fit.interval_90:.1%}"
         )
 
 

@@ -92,7 +92,8 @@ class FitError(_Strict):
     method: Literal["held-out", "leave-one-out"]
     median_relative_error: float = Field(ge=0)
     share_within_10_percent: float = Field(ge=0, le=1)
-    spearman: float = Field(ge=-1, le=1)
+    spearman: float | None = Field(ge=-1, le=1, default=None)
+    """Rank correlation; ``None`` where all networks are told alike."""
     interval_90: float = Field(gt=0, lt=1)
     """Half-width, as a fraction of the prediction, that holds 90 % of the held-out measurements (all, if fewer than 10)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -22,6 +23,8 @@ class FitSample:
 
     kernels: tuple[Kernel, ...]
     latency_ms: float
+    weight: float = 1.0
+    """How much its log error counts."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class _Problem:
     macs: Array
     bytes: Array
     measured: Array
+    weight: Array
     kinds: tuple[str, ...]
 
     @classmethod
@@ -60,6 +64,7 @@ class _Problem:
             macs=np.array([tiled_macs(k.work, tile) for _, k in rows], dtype=float),
             bytes=np.array([k.bytes_moved(element_bytes) for _, k in rows], dtype=float),
             measured=np.array([s.latency_ms * 1e-3 for s in samples]),
+            weight=np.array([s.weight for s in samples]),
             kinds=kinds,
         )
 
@@ -90,7 +95,7 @@ def fit_speeds(samples: Sequence[FitSample], prior: Prior, *, source: str, eleme
     start[2 + kinds.index("elementwise")] = 0.0
 
     def residuals(parameters: Array) -> Array:
-        errors = np.log(problem.predict(parameters, prior.peak_macs_per_s) / problem.measured)
+        errors = problem.weight * np.log(problem.predict(parameters, prior.peak_macs_per_s) / problem.measured)
         return np.concatenate([errors, prior.weight * (parameters - start)])
 
     lower, upper = start - np.log(1000.0), start + np.log(1000.0)
@@ -111,7 +116,7 @@ def predict_ms(samples: Sequence[FitSample], speeds: Speeds, *, element_bytes: i
 
 
 def fit_error(
-    predicted: Array, measured: Array, *, fitted: int, method: str, source: str, command: str
+    predicted: Array, measured: Array, *, fitted: int, method: Literal["held-out", "leave-one-out"], source: str, command: str
 ) -> FitError:
     """Return how far ``predicted`` is from ``measured``, both in ms and of shape (networks,), none of them fitted to.
 
@@ -125,12 +130,18 @@ def fit_error(
         command=command,
         fitted=fitted,
         held_out=len(measured),
-        method=method,  # type: ignore[arg-type]
+        method=method,
         median_relative_error=_rounded(float(np.median(relative))),
         share_within_10_percent=_rounded(float(np.mean(relative <= 0.1))),
-        spearman=_rounded(float(spearmanr(predicted, measured).statistic)),
+        spearman=_rank_correlation(predicted, measured),
         interval_90=_rounded(min(max(width, 1e-3), 0.99)),
     )
+
+
+def _rank_correlation(predicted: Array, measured: Array) -> float | None:
+    if len(set(predicted.tolist())) < 2 or len(set(measured.tolist())) < 2:
+        return None
+    return _rounded(float(spearmanr(predicted, measured).statistic))
 
 
 def kinds_of(samples: Sequence[FitSample]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device
 from .kernels import record_kernels
-from .node_matching import match_nodes
+from .node_matching import layer_costs, match_nodes
 from .onnxruntime_session import RUNTIME, open_session, profile_nodes, runner
 from .timing_lock import timing_lock
 
@@ -131,7 +131,7 @@ class MeasuredModel:
         onnx = export_onnx(model, example_input)
         with timing_lock():
             nodes = profile_nodes(onnx, onnx_feed(example_input), threads=self.threads)
-        return match_nodes(nodes, kernels, exported=onnx, precision=deployed)
+        return layer_costs(match_nodes(nodes, kernels, exported=onnx), precision=deployed)
 
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx
 
-from ..counting import element_bytes
 from .base import LayerCost
+from .cost import layer_cost
 from .kernels import Kernel
 from .onnxruntime_session import ProfiledNode
 from .operations import COMPUTE
@@ -21,20 +22,40 @@ _ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+)+$")
 """What ONNX Runtime appends to a node's name, or to its output's, as it rewrites the graph."""
 
 
-def match_nodes(
-    nodes: Sequence[ProfiledNode], kernels: Sequence[Kernel], *, exported: bytes, precision: str
-) -> tuple[LayerCost, ...]:
-    """Return a cost per profiled node; MACs and bytes are those of the kernel of the same module, each used once.
+@dataclass(frozen=True)
+class MatchedNode:
+    """A profiled node with what it was in the network."""
 
-    A node without such a kernel (a layout change, an activation the runtime did not fuse) has none of either, and its
-    operator, in lower case, for a kind.
-    """
+    node: ProfiledNode
+    layer: str
+    kernel: Kernel | None
+    """``None`` for what the runtime added: a layout change, or an activation that it did not fuse."""
+
+
+def match_nodes(
+    nodes: Sequence[ProfiledNode], kernels: Sequence[Kernel], *, exported: bytes
+) -> tuple[MatchedNode, ...]:
+    """Return each profiled node with the kernel of the same module, each kernel used once."""
     by_layer: dict[str, list[Kernel]] = defaultdict(list)
     for kernel in kernels:
         by_layer[kernel.layer].append(kernel)
-    width = element_bytes(precision)
     origins = _Origins(exported)
-    return tuple(_layer_cost(node, by_layer[origins.layer(node)], origins.layer(node), width) for node in nodes)
+    matched = []
+    for node in nodes:
+        layer = origins.layer(node)
+        kernel = _take(node, by_layer[layer])
+        matched.append(MatchedNode(node, layer or node.operator.lower(), kernel))
+    return tuple(matched)
+
+
+def layer_costs(matched: Sequence[MatchedNode], *, precision: str) -> tuple[LayerCost, ...]:
+    """Return a cost per node; one without a kernel has no MACs, and its operator, in lower case, for a kind."""
+    return tuple(
+        LayerCost(m.layer, m.node.operator.lower(), 0, 0, m.node.latency_ms)
+        if m.kernel is None
+        else layer_cost(m.kernel, precision=precision, latency_ms=m.node.latency_ms)
+        for m in matched
+    )
 
 
 def module_name(node: str) -> str:
@@ -70,10 +91,9 @@ class _Origins:
         return module_name(found.name) if found is not None else name
 
 
-def _layer_cost(node: ProfiledNode, kernels: list[Kernel], layer: str, width: int) -> LayerCost:
+def _take(node: ProfiledNode, kernels: list[Kernel]) -> Kernel | None:
     wants_compute = node.operator in _COMPUTE_OPERATORS
     for index, kernel in enumerate(kernels):
         if (kernel.kind in COMPUTE) == wants_compute and not node.operator.startswith("Reorder"):
-            del kernels[index]
-            return LayerCost(kernel.layer, kernel.kind, kernel.macs, kernel.bytes_moved(width), node.latency_ms)
-    return LayerCost(layer or node.operator.lower(), node.operator.lower(), 0, 0, node.latency_ms)
+            return kernels.pop(index)
+    return None
