@@ -21,7 +21,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine, fit its cost model and print the error on measurements held out from the fit."""
-    from ..evaluators.hardware import calibrate as fit
+    from ..evaluators.hardware.calibrate import calibrate as fit
 
     refuse_existing(out)
     note(f"Measuring for about {minutes:g} min ...")

@@ -14,7 +14,8 @@ from .output import print_json
 def report(
     run: RunArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The HTML file.", show_default="RUN/report.html")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The HTML file. Default: report.html in RUN.", show_default=False),
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: JsonOption = False,

@@ -25,7 +25,12 @@ def search(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="NAME|FILE", help="A device's name, or its YAML file.", show_default="host"),
+        typer.Option(
+            "--device",
+            metavar="NAME|FILE",
+            help="A device's name, or its YAML file. Default: host.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -33,23 +38,33 @@ def search(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", help="Configurations to evaluate, a resumed run's included.", show_default="50"),
+        typer.Option(
+            "--trials", help="Configurations to evaluate, a resumed run's included. Default: 50.", show_default=False
+        ),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", metavar="TIME", help="How long to search: 90s, 30m, 1h30m.", show_default="no limit"),
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="How long to search: 90s, 30m, 1h30m. Default: no limit.",
+            show_default=False,
+        ),
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that evaluate.", show_default="1")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes that evaluate. Default: 1.", show_default=False)
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of each worker.", show_default="cores / workers")
+        int | None,
+        typer.Option("--threads", help="Threads of each worker. Default: cores / workers.", show_default=False),
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
             metavar="URL",
-            help="A database for the Optuna study.",
-            show_default="a journal in the run's folder",
+            help="A database for the Optuna study. Default: a journal in the run's folder.",
+            show_default=False,
         ),
     ] = None,
     objectives: Annotated[
@@ -57,34 +72,40 @@ def search(
         typer.Option(
             "--objectives",
             metavar="NAMES",
-            help="What to trade off: accuracy, latency, size, macs, params, memory, energy.",
-            show_default="accuracy,latency,size",
+            help="What to trade off: accuracy, latency, size, macs, params, memory, energy. "
+            "Default: accuracy,latency,size.",
+            show_default=False,
         ),
     ] = None,
     constraint: ConstraintOption = None,
     types: Annotated[
         str | None,
-        typer.Option("--types", metavar="NAMES", help="Pruning types: channel, none.", show_default="channel"),
+        typer.Option(
+            "--types", metavar="NAMES", help="Pruning types: channel, none. Default: channel.", show_default=False
+        ),
     ] = None,
     criteria: Annotated[
         str | None,
         typer.Option(
             "--criteria",
             metavar="NAMES",
-            help="How channels are ranked: l1, l2, bn_scale, fpgm, taylor, random.",
-            show_default="l2",
+            help="How channels are ranked: l1, l2, bn_scale, fpgm, taylor, random. Default: l2.",
+            show_default=False,
         ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="NAME", help="tpe, nsga2 or random.", show_default="tpe")
+        str | None,
+        typer.Option("--sampler", metavar="NAME", help="tpe, nsga2 or random. Default: tpe.", show_default=False),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything drawn.", show_default="0")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of everything drawn. Default: 0.", show_default=False)
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
             "--samples",
-            help="Training samples that each candidate is fine-tuned on.",
-            show_default="what suits the task",
+            help="Training samples that each candidate is fine-tuned on. Default: what suits the task.",
+            show_default=False,
         ),
     ] = None,
     data: DataOption = None,
@@ -147,7 +168,7 @@ def _run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
 
 
 def _dry_run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
-    from ..search.run_search import dry_run
+    from ..search.dry_run import dry_run
     from .tables import show_dry_run
 
     task = _needed(options, "task", "TASK")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
     from ..reports.verify import Check, Verification
+    from ..search.dry_run import DryRun
     from ..search.run_folder import Run
 
 _METRICS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params")
@@ -109,6 +110,24 @@ def show_inspection(found: Inspection) -> None:
     _show_cost(found)
 
 
+def show_dry_run(found: DryRun) -> None:
+    """Print what a search would have before it."""
+    show_table(
+        ("group", "channels", "verified"),
+        [(group.name, str(group.channels), group.verification) for group in found.groups],
+        title=f"{fmt.plural(len(found.groups), 'group')} to search",
+    )
+    if found.frozen:
+        show_table(
+            ("frozen group", "channels", "reason"),
+            [(frozen.name, str(frozen.channels), frozen.reason) for frozen in found.frozen],
+        )
+    print(f"Policies in the space: {found.size:.4g}; starting points among the trials: {found.starting_points}.")
+    print(f"Fidelity: {fmt.plural(found.samples, 'training sample')} for each candidate.")
+    each, whole = fmt.duration(found.evaluation_seconds), fmt.duration(found.seconds)
+    print(f"Estimated time: {whole} ({each} for the one candidate tried).")
+
+
 def _widths(widths: Sequence[int]) -> str:
     if len(widths) <= 4:
         return " ".join(map(str, widths))
@@ -136,6 +155,8 @@ def _show_cost(found: Inspection) -> None:
         ("layer", "kind", "MACs", "bytes moved", "latency", "share"),
         [_layer(layer, found.layers) for layer in found.layers],
     )
+    if found.note:
+        print(f"Note: {found.note}.")
 
 
 def _layer(layer: LayerCost, layers: Sequence[LayerCost]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ..evaluators.task import Task
 from ..evaluators.task_loading import load_task
 from .export_files import Subject, write_files
 from .load import read_weights, rebuild_from, refuse_other_network
+from .threads import torch_threads
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run
@@ -60,9 +61,10 @@ def export(
     wanted = _formats(formats)
     _check_epochs(fine_tune_epochs)
     check_free(out)
-    subject = _subject(run, str(pick), _parsed(constraints), task or _task(run, data), fine_tune_epochs)
-    with _beside(out) as folder:
-        write_files(subject, folder, wanted, command_out=out)
+    with torch_threads(run.info.options.threads_per_worker):
+        subject = _subject(run, str(pick), _parsed(constraints), task or _task(run, data), fine_tune_epochs)
+        with _beside(out) as folder:
+            write_files(subject, folder, wanted, command_out=out)
     return out
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from ..errors import EvaluationError, describe
@@ -19,7 +20,6 @@ from ..evaluators.hardware.device import Device
 from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_export import export_onnx, input_names
 from ..evaluators.task import Inputs, Task
-from ..evaluators.task_evaluator import save_weights
 from ..jsonfile import write_json, write_text
 from .manifest import CARD, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
@@ -65,7 +65,7 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
     policy = subject.configuration.policy
     write_json(folder / POLICY, policy.to_dict())
     write_json(folder / RANKINGS, _rankings_of(subject))
-    save_weights(subject.model, folder / WEIGHTS)
+    _save_weights(subject.model, folder / WEIGHTS)
     if "onnx" in formats:
         (folder / ONNX).write_bytes(export_onnx(subject.model, subject.task.example_input))
     if "pt2" in formats:
@@ -86,6 +86,13 @@ def _rankings_of(subject: Subject) -> dict[str, Any]:
         if choice.criterion is not None:
             kept.setdefault(choice.criterion, {})[group] = order[choice.criterion][group]
     return {"version": 1, "order": kept}
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    # A copy of each tensor, as safetensors refuses those that share memory; its own save_file writes a file that only
+    # its owner can read, which is no use for a folder to hand over.
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
+    path.write_bytes(save(tensors))
 
 
 def _save_pt2(model: nn.Module, example_input: Inputs, path: Path) -> None:

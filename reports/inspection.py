@@ -15,6 +15,7 @@ from ..spaces.groups import Graph, Group
 from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import rank
 from ..spaces.trace import trace
+from .threads import torch_threads
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Inspection:
     channel_multiple: int
     """Widths worth searching on this device are multiples of it."""
     pruning_types: tuple[str, ...]
+    note: str
+    """What a reader of the device's numbers must know; empty if they are what they seem."""
     graph: Graph
     cost: Cost
     layers: tuple[LayerCost, ...]
@@ -51,6 +54,7 @@ class Inspection:
             "frozen": [asdict(frozen) for frozen in self.graph.frozen],
             "dense": cost,
             "layers": [asdict(layer) for layer in self.layers],
+            "note": self.note,
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
@@ -74,6 +78,11 @@ def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivi
         threads: of the runtime, where it is measured here.
         with_sensitivity: also prune each group alone by half and tell the accuracy, which takes a validation per group.
     """
+    with torch_threads(threads):
+        return _inspect(task, device, threads, with_sensitivity)
+
+
+def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -> Inspection:
     model = task.model().eval()
     graph = trace(model, task.example_input, freeze=task.freeze)
     costs = cost_model_for(device, threads=threads)
@@ -82,6 +91,7 @@ def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivi
         device=device.name,
         channel_multiple=costs.alignment("fp32"),
         pruning_types=PRUNING_TYPES.names(),
+        note=device.note("fp32"),
         graph=graph,
         cost=costs.estimate(model, task.example_input),
         layers=costs.profile(model, task.example_input),

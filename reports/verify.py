@@ -14,6 +14,7 @@ from .load import rebuild, refuse_other_network, task_of
 from .manifest import ONNX, Manifest, digest
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
+from .threads import torch_threads
 
 SCORE_NOISE = 1e-3
 """Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
@@ -78,7 +79,11 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
     digests = _digests(manifest, folder)
     if not all(check.passed for check in digests):
         return Verification(folder, digests)
-    task = task or task_of(manifest, folder, data=data)
+    with torch_threads(manifest.threads):
+        return Verification(folder, (*digests, *_checks(manifest, folder, task or task_of(manifest, folder, data=data))))
+
+
+def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
     model = rebuild(manifest, folder, dense, task.example_input)
@@ -86,19 +91,13 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
     counts = counted(model, task.example_input, device, threads=manifest.threads)
 
     def timed() -> LatencyPair:
-        return latency_of_export(
-            model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads
-        )
+        return latency_of_export(model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads)
 
-    return Verification(
-        folder,
-        (
-            *digests,
-            *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
-            *_score_checks(manifest, scores(model, task), task),
-            *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
-            latency_check(manifest, timed, reachable=device.reachable),
-        ),
+    return (
+        *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
+        *_score_checks(manifest, scores(model, task), task),
+        *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
+        latency_check(manifest, timed, reachable=device.reachable),
     )
 
 
