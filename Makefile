@@ -15,7 +15,7 @@ help:
 	@echo "make test      the tests, in under 15 minutes on 2 cores"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and pyright"
-	@echo "make bench     the benchmarks; BENCH=NAME runs one"
+	@echo "make bench     the benchmarks (bench-results/)"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,8 +38,11 @@ lint: $(INSTALLED)
 	ln -sfn "$(CURDIR)" $(VENV)/typing/espalier
 	$(BIN)/pyright
 
+# Each benchmark prints a table and writes its JSON. `fit_devices --check` compares with the shipped device files.
 bench: $(INSTALLED)
-	$(ONE_THREAD) $(BIN)/python -m espalier.benchmarks $(BENCH)
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/dense_networks.py --json bench-results/dense_networks.json
+	$(ONE_THREAD) $(BIN)/python benchmarks/fit_devices.py --check --json bench-results/fit_devices.json
 
 chromium: $(INSTALLED)
 	@tests/setup_chromium.sh $(BIN)/python

@@ -125,8 +125,11 @@ def _decode(path: Path, part: str) -> np.ndarray:
 def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch = read_arrays(path)
     images, labels = batch.get("data"), batch.get("labels")
-    whole = isinstance(images, np.ndarray) and images.ndim == 2 and images.shape[1] == 3072
-    if not whole or not isinstance(labels, list) or len(labels) != len(images):
+    if (
+        not isinstance(images, np.ndarray)
+        or not isinstance(labels, list)
+        or images.shape != (len(labels), 3072)
+    ):
         raise _torn(path, "no 'data' of 3,072 bytes per image, or not as many 'labels'")
     return images, np.asarray(labels)
 

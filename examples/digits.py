@@ -65,9 +65,9 @@ def split() -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
 
     Each part is a pair of images ``(N, 1, 8, 8)`` in [0, 1] and labels ``(N,)``.
     """
-    digits = load_digits()
-    images = torch.as_tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-    labels = torch.as_tensor(digits.target, dtype=torch.int64)
+    pixels, targets = load_digits(return_X_y=True)
+    images = torch.as_tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
+    labels = torch.as_tensor(targets, dtype=torch.int64)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     sizes = (TRAIN, VALIDATION, len(labels) - TRAIN - VALIDATION)
     return tuple((images[part], labels[part]) for part in order.split(sizes))
