@@ -2,9 +2,9 @@
 
     python benchmarks/fit_devices.py [--data FOLDER] [--device NAME] [--out FOLDER] [--check] [--json FILE]
 
-The data folder holds ``nasbench201_latency.csv`` and ``mlperf_tiny_v1.1_results.csv``; it is found through ``--data``, the
-environment variable ``ESPALIER_DATA``, or as ``../shared/data`` beside the repository. ``--check`` writes nothing and exits
-with 1 where a fit differs from the shipped file by more than 2 %.
+The data folder holds ``nasbench201_latency.csv`` and ``mlperf_tiny_v1.1_results.csv``; it is found through ``--data``,
+the environment variable ``ESPALIER_DATA``, or as ``../shared/data`` beside the repository. ``--check`` writes nothing
+and exits with 1 where a fit differs from the shipped file by more than 2 %.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def fit_raspberry_pi_4(data: Path) -> Device:
     return Device(
         name="raspberry-pi-4",
         description=(
-            "Raspberry Pi 4 (Cortex-A72, 1.5 GHz). The measurements state neither runtime nor threads; their speed, at most "
-            "2.2 GMAC/s, is that of one thread."
+            "Raspberry Pi 4 (Cortex-A72, 1.5 GHz). The measurements state neither runtime nor threads; their speed, at "
+            "most 2.2 GMAC/s, is that of one thread."
         ),
         runtime="unstated",
         runtime_version="unstated",
@@ -114,9 +114,11 @@ def fit_cortex_m4(data: Path) -> Device:
         bandwidth_bytes_per_s=120e6,
         overhead_us=20,
         efficiency=0.25,
-        peak_source="nominal: 120 MHz, two 16-bit multiply-accumulates per cycle (SMLAD; Arm Cortex-M4 reference manual)",
+        peak_source="nominal: 120 MHz, two 16-bit multiply-accumulates a cycle (SMLAD, Cortex-M4 reference manual)",
         tile=Tile(
-            input=4, output=1, source="one 32-bit load holds four int8 inputs; of 1, 2 and 4 the best of the same four networks"
+            input=4,
+            output=1,
+            source="one 32-bit load holds four int8 inputs; of 1, 2 and 4 the best on the same four networks",
         ),
         weight=0.5,
     )
@@ -125,8 +127,8 @@ def fit_cortex_m4(data: Path) -> Device:
     return Device(
         name="cortex-m4",
         description=(
-            "NUCLEO-L4R5ZI: Cortex-M4 at 120 MHz, 2 MB flash, 640 KB RAM. It runs int8: costs are of the network deployed as "
-            "int8, while accuracy is measured at fp32 in this version of Espalier."
+            "NUCLEO-L4R5ZI: Cortex-M4 at 120 MHz, 2 MB flash, 640 KB RAM. It runs int8: costs are of the network "
+            "deployed as int8, while accuracy is measured at fp32 in this version of Espalier."
         ),
         runtime="X-CUBE-AI",
         runtime_version="8.1.0",
@@ -138,7 +140,9 @@ def fit_cortex_m4(data: Path) -> Device:
         channel_multiple_source="one 32-bit load holds four int8 values; not measured",
         limits=_board_limits(),
         speeds={"int8": speeds},
-        power_w=Quantity(value=float(f"{mean(watts):.4g}"), source=f"mean of energy / latency over ad, ic, kws, vww: {MLPERF}"),
+        power_w=Quantity(
+            value=float(f"{mean(watts):.4g}"), source=f"mean of energy / latency over ad, ic, kws, vww: {MLPERF}"
+        ),
         fit={"int8": _leave_one_out(samples, prior)},
     )
 
@@ -225,10 +229,9 @@ def main() -> int:
 
 def _print(device: Device) -> None:
     for precision, fit in device.fit.items():
-        print(
-            f"{device.name:16} {precision}  {fit.method} {fit.held_out}: within 10 % {fit.share_within_10_percent:.1%}, "
-            f"median error {fit.median_relative_error:.1%}, Spearman {fit.spearman or 0:.3f}, 90 % within {fit.interval_90:.1%}"
-        )
+        within, median = fit.share_within_10_percent, fit.median_relative_error
+        print(f"{device.name:16} {precision}  {fit.method} {fit.held_out}: within 10 % {within:.1%}, ", end="")
+        print(f"median error {median:.1%}, Spearman {fit.spearman or 0:.3f}, interval {fit.interval_90:.1%}")
 
 
 if __name__ == "__main__":

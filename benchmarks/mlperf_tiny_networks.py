@@ -6,16 +6,15 @@ Banbury et al., "MLPerf Tiny benchmark", NeurIPS 2021 data sets and benchmarks; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
-def _conv(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, *, groups: int = 1) -> nn.Sequential:
-    sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
-    padding = tuple((size - 1) // 2 for size in sizes)
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(padding[0], padding[1]), groups=groups)
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
@@ -58,7 +57,7 @@ def autoencoder() -> nn.Module:
     """Return the anomaly detector: 640 features through 128 x 4, 8, 128 x 4 back to 640."""
     widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128)
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(128, 640))
 

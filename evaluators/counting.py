@@ -37,8 +37,8 @@ def element_bytes(precision: str) -> int:
 def size_bytes(model: nn.Module, precision: str = "fp32") -> int:
     """Return the bytes of the parameters as stored.
 
-    At fp32 each parameter takes 4 bytes. At int8 each element of a weight (two dimensions or more) takes 1 byte and each
-    of its output channels a 4-byte scale; biases and other vectors stay at 4 bytes per element.
+    At fp32 each parameter takes 4 bytes. At int8 each element of a weight (two dimensions or more) takes 1 byte and
+    each of its output channels a 4-byte scale; biases and other vectors stay at 4 bytes per element.
     """
     width = element_bytes(precision)
     if width == 4:

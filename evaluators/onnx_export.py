@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import io
+import tempfile
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage]
 
 from ..errors import EvaluationError, describe
 from .hardware.recording import call, evaluating, tensors_in
@@ -20,11 +22,11 @@ OPSET = 17
 
 
 def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
-    """Return ``model`` in eval mode as an ONNX file for inputs shaped like ``example_input``; the model stays as it was.
+    """Return ``model`` in eval mode as an ONNX file for inputs shaped like ``example_input``; the model is unchanged.
 
-    Inputs are called ``input``, or ``input_0``, ``input_1``, ... for a tuple, or like a dict's keys; outputs ``output``, or
-    ``output_0``, ``output_1``, ... where there are several. The TorchScript exporter is used where PyTorch has one (0.1 s
-    for a ResNet-8), the slower ``torch.export`` based one (1.5 to 3 s) otherwise.
+    Inputs are called ``input``, or ``input_0``, ``input_1``, ... for a tuple, or like a dict's keys; outputs
+    ``output``, or ``output_0``, ``output_1``, ... where there are several. The TorchScript exporter is used where
+    PyTorch has one (0.1 s for a ResNet-8), the slower ``torch.export`` based one (1.5 to 3 s) otherwise.
 
     Raises:
         EvaluationError: the network cannot be exported.
@@ -83,11 +85,12 @@ def _has_torchscript_exporter() -> bool:
 
 
 def _torchscript(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(prefix="espalier-onnx-") as folder, warnings.catch_warnings():
+        path = Path(folder) / "model.onnx"
         # Chosen for its speed; both its deprecation and its tracer's remarks on fixed shapes are known.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
-        torch.onnx.export(model, args, stream, dynamo=False, opset_version=OPSET, do_constant_folding=True, **options)
-    return stream.getvalue()
+        options |= {"opset_version": OPSET, "do_constant_folding": True}
+        torch.onnx.export(model, args, str(path), dynamo=False, **options)
+        return path.read_bytes()

@@ -52,9 +52,9 @@ def calibrate(
 ) -> Device:
     """Return this machine as a device: a roofline fitted to kernels timed here.
 
-    Networks of random widths, all multiples of the host's channel multiple, are exported, measured and profiled: pruned
-    variants of ``model`` where one is given and can be pruned, small convolutional networks otherwise. Two thirds fit the
-    speeds; the other third tells the error, which the device states.
+    Networks of random widths, all multiples of the host's channel multiple, are exported, measured and profiled:
+    pruned variants of ``model`` where one is given, small convolutional networks otherwise. Two thirds fit the speeds;
+    the other third tells the error, which the device states.
 
     Args:
         model: the network that costs are wanted for; ``None`` for networks in general.

@@ -23,8 +23,8 @@ class _Residual(nn.Module):
 def random_networks(generator: torch.Generator, *, multiple: int) -> Iterator[tuple[nn.Module, torch.Tensor]]:
     """Yield networks in eval mode with their inputs, without end.
 
-    Each has a 3x3 stem, three to five blocks (3x3 convolutions, some of stride 2, residual pairs, depthwise and pointwise
-    pairs, pools) and a linear head, at widths that are multiples of ``multiple``.
+    Each has a 3x3 stem, three to five blocks (3x3 convolutions, some of stride 2, residual pairs, depthwise and
+    pointwise pairs, pools) and a linear head, at widths that are multiples of ``multiple``.
     """
     while True:
         size = _SIZES[_draw(generator, len(_SIZES))]

@@ -69,7 +69,7 @@ class Tile(_Strict):
 
 
 class Speeds(_Strict):
-    """The roofline of one precision: time = max(MACs / (peak x efficiency), bytes / bandwidth) + overhead, per kernel."""
+    """The roofline of one precision: per kernel, max(MACs / (peak x efficiency), bytes / bandwidth) + overhead."""
 
     peak_macs_per_s: Quantity
     bandwidth_bytes_per_s: Quantity
@@ -95,7 +95,7 @@ class FitError(_Strict):
     spearman: float | None = Field(ge=-1, le=1, default=None)
     """Rank correlation; ``None`` where all networks are told alike."""
     interval_90: float = Field(gt=0, lt=1)
-    """Half-width, as a fraction of the prediction, that holds 90 % of the held-out measurements (all, if fewer than 10)."""
+    """Half-width, as a fraction of the prediction, that holds 90 % of the measurements held out (all, if under ten)."""
 
 
 class Limits(_Strict):
@@ -119,8 +119,9 @@ class Device(_Strict):
     precisions: tuple[str, ...] = Field(min_length=1)
     """What runs on the device."""
     deployed_as: dict[str, str] = Field(default_factory=dict)
-    """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs int8
-    only. Accuracy is then measured at the precision asked for, latency, size, memory and energy are of the deployed one."""
+    """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs
+    int8 only. Accuracy is then measured at the precision asked for; latency, size, memory and energy are of the one
+    deployed."""
     fuses_additions: bool = True
     """Whether the runtime joins a residual addition to the convolution before it."""
     channel_multiple: dict[str, int]
@@ -169,8 +170,8 @@ class Device(_Strict):
         if deployed in (None, precision):
             return ""
         return (
-            f"{self.name} runs {deployed}: latency, size, peak memory and energy are of the network deployed as {deployed}; "
-            f"accuracy is measured at {precision}"
+            f"{self.name} runs {deployed}: latency, size, peak memory and energy are of the network deployed as "
+            f"{deployed}; accuracy is measured at {precision}"
         )
 
     def fits(self, *, size_bytes: int, peak_memory_bytes: int) -> bool:
@@ -222,9 +223,8 @@ def load_device(name_or_path: str | Path) -> Device:
         raise unknown_name("device", text, device_names())
     path = Path(text)
     if not path.is_file():
-        raise InputError(
-            describe(f"no file {text}", expected="a device's YAML file", remedy="Check the path, or use a device's name.")
-        )
+        remedy = "Check the path, or use a device's name."
+        raise InputError(describe(f"no file {text}", expected="a device's YAML file", remedy=remedy))
     return Device.from_yaml(path.read_text(encoding="utf-8"), origin=text)
 
 

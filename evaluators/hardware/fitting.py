@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from .device import FALLBACKS, Efficiencies, FitError, Quantity, Speeds, Tile
 from .kernels import Kernel
@@ -40,7 +40,7 @@ class Prior:
     peak_source: str
     tile: Tile
     weight: float = 0.02
-    """Pull towards these numbers: squared log distance counts by this squared, against 1 for a measurement's log error."""
+    """Pull towards these numbers: a log distance from them counts this much, a measurement's log error 1."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,13 @@ def predict_ms(samples: Sequence[FitSample], speeds: Speeds, *, element_bytes: i
 
 
 def fit_error(
-    predicted: Array, measured: Array, *, fitted: int, method: Literal["held-out", "leave-one-out"], source: str, command: str
+    predicted: Array,
+    measured: Array,
+    *,
+    fitted: int,
+    method: Literal["held-out", "leave-one-out"],
+    source: str,
+    command: str,
 ) -> FitError:
     """Return how far ``predicted`` is from ``measured``, both in ms and of shape (networks,), none of them fitted to.
 
@@ -124,7 +130,8 @@ def fit_error(
     """
     relative = np.abs(predicted - measured) / measured
     of_prediction = np.abs(measured - predicted) / predicted
-    width = float(np.quantile(of_prediction, 0.9, method="higher")) if len(measured) >= 10 else float(of_prediction.max())
+    share = 0.9 if len(measured) >= 10 else 1.0
+    width = float(np.quantile(of_prediction, share, method="higher"))
     return FitError(
         source=source,
         command=command,
@@ -141,7 +148,7 @@ def fit_error(
 def _rank_correlation(predicted: Array, measured: Array) -> float | None:
     if len(set(predicted.tolist())) < 2 or len(set(measured.tolist())) < 2:
         return None
-    return _rounded(float(spearmanr(predicted, measured).statistic))
+    return _rounded(float(np.corrcoef(rankdata(predicted), rankdata(measured))[0, 1]))
 
 
 def kinds_of(samples: Sequence[FitSample]) -> tuple[str, ...]:

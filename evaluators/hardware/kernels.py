@@ -4,7 +4,7 @@ Fusion follows what inference runtimes have in common (ONNX Runtime, TensorFlow 
 
 1. a BatchNorm with fixed statistics folds into the convolution or linear layer whose output only it reads;
 2. an addition joins the later of its two producers where that is a convolution or linear layer whose output only the
-   addition reads (a residual connection, or a bias), for runtimes that do so: ONNX Runtime does, TensorFlow Lite does not;
+   addition reads (a residual connection, or a bias), for runtimes that do so: ONNX Runtime does, TensorFlow Lite not;
 3. an activation joins the kernel whose output only it reads, unless that is a pool, a concatenation or a copy;
 4. zero padding joins the convolution that alone reads it;
 5. views and what depends on weights alone cost nothing; everything else is a kernel of its own.
@@ -169,9 +169,8 @@ class _Drafts:
         return operation.input_elements[index] == self._recording.values[operation.inputs[index]].elements
 
     def _absorb(self, host: _Draft, operation: Operation) -> None:
-        kept = [
-            (n, e) for n, e in zip(operation.inputs, operation.input_elements, strict=True) if n not in host.outputs
-        ]
+        known = {*host.outputs, *host.inputs}
+        kept = [(n, e) for n, e in zip(operation.inputs, operation.input_elements, strict=True) if n not in known]
         host.inputs += [n for n, _ in kept]
         host.input_elements += [e for _, e in kept]
         host.outputs = list(self._live(operation.outputs))

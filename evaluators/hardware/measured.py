@@ -124,7 +124,8 @@ class MeasuredModel:
     def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
         """Return the runtime's own time of each kernel, in execution order, layout changes included.
 
-        The times are taken with the profiler on, which slows small kernels: they tell shares, and sum to about the latency.
+        The times are taken with the profiler on, which slows small kernels: they tell shares, and their sum is about
+        the latency.
         """
         deployed = deployed_precision(self.device, precision)
         kernels = record_kernels(model, example_input).kernels

@@ -16,7 +16,10 @@ from .onnxruntime_session import ProfiledNode
 from .operations import COMPUTE
 
 _COMPUTE_OPERATORS = frozenset(
-    ["Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "LSTM", "GRU", "RNN", "Attention"]
+    (
+        *("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
+        *("LSTM", "GRU", "RNN", "Attention"),
+    )
 )
 _ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+)+$")
 """What ONNX Runtime appends to a node's name, or to its output's, as it rewrites the graph."""
@@ -79,8 +82,8 @@ class _Origins:
     def layer(self, profiled: ProfiledNode) -> str:
         """Return the module that a profiled node comes from.
 
-        A convolution that the runtime fused with an activation bears the activation's output for a name, so the way leads
-        back along first inputs to an operator that computes.
+        A convolution that the runtime fused with an activation bears the activation's output for a name, so the way
+        leads back along first inputs to an operator that computes.
         """
         name = _ADDED_BY_RUNTIME.sub("", profiled.name)
         node = self._by_name.get(name) or self._by_output.get(name)

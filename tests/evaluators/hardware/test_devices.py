@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espalier.errors import InputError, UnknownNameError
+from espalier.evaluators.hardware.device import FOLDER, Device, device_names, load_device
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = Path(os.environ.get("ESPALIER_DATA") or ROOT.parent / "shared" / "data")
+
+
+def test_the_shipped_devices() -> None:
+    assert {"host", "raspberry-pi-4", "cortex-m4"} <= set(device_names())
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_a_shipped_device_is_valid_and_named_after_its_file(name: str) -> None:
+    device = load_device(name)
+    assert device.name == name
+    assert Device.from_yaml(device.to_yaml()) == device
+    assert device.reachable == (name == "host")
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_every_number_has_a_source(name: str) -> None:
+    content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    keys = {"version", "threads"}
+
+    def check(node: object, place: str, sourced: bool) -> None:
+        if isinstance(node, dict):
+            sourced = sourced or "source" in node
+            for key, value in node.items():
+                check(value, f"{place}.{key}", sourced or f"{key}_source" in node or key in keys)
+        elif isinstance(node, (int, float)) and not isinstance(node, bool):
+            assert sourced, place
+
+    check(content, name, False)
+
+
+def test_an_unknown_device_suggests_near_names() -> None:
+    with pytest.raises(UnknownNameError, match="raspberry-pi-4"):
+        load_device("rasberry-pi-4")
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file"):
+        load_device(tmp_path / "mine.yaml")
+
+
+def test_a_users_own_file(tmp_path: Path) -> None:
+    mine = load_device("cortex-m4").model_copy(update={"name": "my-board"})
+    path = tmp_path / "mine.yaml"
+    path.write_text(mine.to_yaml(), encoding="utf-8")
+    assert load_device(path) == mine
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.update(runtim="x"), "'runtime'"),
+        (lambda d: d.pop("runtime"), "runtime: Field required"),
+        (lambda d: d["speeds"]["int8"]["peak_macs_per_s"].pop("source"), "source: Field required"),
+        (lambda d: d["speeds"]["int8"]["efficiency"]["values"].update(convv=0.5), "'conv'"),
+        (lambda d: d["speeds"]["int8"]["efficiency"]["values"].pop("conv"), "lack conv"),
+        (lambda d: d.pop("fit"), "fit lack int8"),
+        (lambda d: d.update(threads=0), "threads"),
+        (lambda d: d.update(deployed_as={"fp32": "int4"}), "deployed_as"),
+    ],
+)
+def test_a_malformed_file_names_its_fault(edit: object, message: str) -> None:
+    content = yaml.safe_load((FOLDER / "cortex-m4.yaml").read_text(encoding="utf-8"))
+    edit(content)  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        Device.from_yaml(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", ""])
+def test_what_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        Device.from_yaml(text)
+
+
+def test_a_device_that_runs_int8_says_what_fp32_means() -> None:
+    device = load_device("cortex-m4")
+    assert device.deployed_precision("fp32") == "int8"
+    assert device.deployed_precision("fp16") is None
+    assert "accuracy is measured at fp32" in device.note("fp32")
+    assert load_device("raspberry-pi-4").note("fp32") == ""
+
+
+def test_limits() -> None:
+    board = load_device("cortex-m4")
+    assert board.fits(size_bytes=2 * 2**20, peak_memory_bytes=640 * 2**10)
+    assert not board.fits(size_bytes=2 * 2**20 + 1, peak_memory_bytes=1)
+    assert not board.fits(size_bytes=1, peak_memory_bytes=640 * 2**10 + 1)
+    assert load_device("host").fits(size_bytes=10**12, peak_memory_bytes=10**12)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["cortex-m4", pytest.param("raspberry-pi-4", marks=pytest.mark.slow)])
+def test_the_stored_fit_is_what_the_fitting_command_gives(name: str) -> None:
+    if not (DATA / "nasbench201_latency.csv").is_file():
+        pytest.skip(f"no data folder at {DATA}: set ESPALIER_DATA")
+    command = [sys.executable, "benchmarks/fit_devices.py", "--check", "--device", name, "--data", str(DATA)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
