@@ -39,9 +39,7 @@ class Miss:
         if self.value is None:
             return f"{name} was not measured (wanted {self.constraint})"
         by = fmt.points(self.by) if name in fmt.HIGHER_IS_BETTER else fmt.metric(name, self.by)
-        bound = fmt.metric(name, self.constraint.bound)
-        side = "at most" if self.constraint.operator == "<=" else "at least"
-        return f"{name} is {fmt.metric(name, self.value)}, {by.lstrip('+')} from {side} {bound}"
+        return f"{name} is {fmt.metric(name, self.value)}, which misses {_words(self.constraint)} by {by.lstrip('+')}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
@@ -80,7 +78,7 @@ class PickAnswer:
         }
 
     def __str__(self) -> str:
-        wishes = ", ".join(str(wish) for wish in self.wishes) or "no wish"
+        wishes = ", ".join(_words(wish) for wish in self.wishes) or "no wish"
         if self.configuration is not None:
             return f"Trial {self.configuration.trial} answers ({wishes}): {self._numbers(self.configuration)}"
         if self.nearest is None:
@@ -168,6 +166,11 @@ def choose(
         )
     )
     return PickAnswer(None, nearest, misses, ranked_by, wishes, dense)
+
+
+def _words(wish: Constraint) -> str:
+    side = "at most" if wish.operator == "<=" else "at least"
+    return f"{wish.objective.name} {side} {fmt.metric(wish.objective.name, wish.bound)}"
 
 
 def _accuracy_wish(max_drop: str | float | None, dense: Mapping[str, float | None]) -> tuple[Constraint, ...]:

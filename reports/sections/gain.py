@@ -20,7 +20,7 @@ def gain(run: Run) -> dict[str, Any]:
     networks = [dense, *picks]
     return {
         "headline": headline(dense, picks[0]) if picks else None,
-        "headline_pick": picks[0].name.lower() if picks else None,
+        "headline_pick": f"Trial {picks[0].trial} ({picks[0].name.lower()})" if picks else None,
         "cards": [_card(network, dense) for network in networks],
         "columns": [{"name": n.name, "trial": n.trial} for n in networks],
         "rows": [

@@ -41,21 +41,24 @@ def _member(
         "criteria": sorted({choice.criterion for choice in c.policy.choices.values() if choice.criterion}),
         "summary": f"{left} of {total} prunable channels kept ({fmt.percent(left / total)})" if total else "",
         "layers": _layers(own, dense),
+        "together": _together(own, dense),
     }
 
 
 def _layers(own: FinishedNetwork | None, dense: FinishedNetwork | None) -> list[dict[str, Any]]:
     if own is None or dense is None:
         return []
-    after = _by_layer(own.layers)
+    after, before_all = _by_layer(own.layers), _by_layer(dense.layers)
+    slow = max((value for value in before_all.values() if value is not None), default=0.0) >= 1
+    scale, unit = (1, "ms") if slow else (1000, "\u00b5s")
     return [
         {
             "name": name,
             "before": before,
             "after": after.get(name),
-            "text": f"{_ms(before)} \u2192 {_ms(after.get(name))}",
+            "text": _before_after(before, after.get(name), scale, unit),
         }
-        for name, before in _by_layer(dense.layers).items()
+        for name, before in before_all.items()
         if before is not None
     ]
 
@@ -69,5 +72,16 @@ def _by_layer(layers: Sequence[LayerCost]) -> dict[str, float | None]:
     return total
 
 
-def _ms(value: float | None) -> str:
-    return fmt.metric("latency_ms", value)
+def _together(own: FinishedNetwork | None, dense: FinishedNetwork | None) -> str:
+    """Return what all layers take together beside what the network takes: they differ by the profiler's own time."""
+    if own is None or dense is None:
+        return ""
+    layers = [sum(layer.latency_ms or 0.0 for layer in network.layers) for network in (dense, own)]
+    whole = [network.metrics.get("latency_ms") for network in (dense, own)]
+    sums, wholes = _before_after(*layers, 1, "ms"), _before_after(*whole, 1, "ms")
+    return f"All layers together {sums}; the network as a whole {wholes}."
+
+
+def _before_after(before: float | None, after: float | None, scale: int, unit: str) -> str:
+    texts = ["?" if value is None else fmt.significant(value * scale) for value in (before, after)]
+    return f"{texts[0]} \u2192 {texts[1]}\u202f{unit}"

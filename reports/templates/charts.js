@@ -18,14 +18,25 @@
     ...more,
   });
 
-  const tagNotes = (points) =>
-    points
-      .filter((p) => p.tags)
-      .map((p) => ({
+  /* Labels of picks that lie close together are stacked, the right one on top, so that their leaders do not cross. */
+  const tagNotes = (points, [left, right], [low, high]) => {
+    let last = null;
+    let stacked = 0;
+    const tagged = points.filter((p) => p.tags).sort((a, b) => b.x - a.x);
+    return tagged.map((p) => {
+      const top = p.tags.startsWith("Most");
+      const near = last && last.x - p.x < 0.25 * (right - left) && Math.abs(last.y - p.y) < 0.18 * (high - low);
+      if (!top) {
+        stacked = near ? stacked + 1 : 0;
+        last = p;
+      }
+      return {
         x: p.x, y: p.y, text: escape(p.tags), showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: report.color("faint"),
-        ax: p.tags.includes("Most") ? -22 : 26, ay: p.tags.includes("Most") ? -30 : 32, font: { size: 12, color: report.color("ink") },
-      }));
-
+        ...(top ? { ax: -22, ay: -30 } : { ax: 26, ay: 22 + 19 * stacked, xanchor: "left" }),
+        font: { size: 12, color: report.color("ink") },
+      };
+    });
+  };
   const limits = () => {
     const shapes = choice.lines.map((line) => ({
       type: "line", line: { color: report.color("worse"), width: 1.5, dash: "dash" },
@@ -44,7 +55,7 @@
     const values = points.map((p) => p[key]).concat(limit);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const margin = (high - low) * 0.12 || Math.abs(high) * 0.05 || 1;
-    return [low - margin, high + margin];
+    return [low - margin * (key === "y" ? 1.8 : 1), high + margin];
   };
   const within = (p, key, [low, high]) => p[key] >= low && p[key] <= high;
   let everything = false;
@@ -71,8 +82,8 @@
     document.getElementById("zoom").hidden = outside === 0;
     document.getElementById("zoom-note").textContent = everything ? "" : `${outside} of ${points.length} points lie outside this view.`;
     const whole = everything || report.paper;
-    const format = fraction(points.concat(dense).map((p) => p.y)) ? ".0%" : undefined;
-    const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: "Validation accuracy", format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front)] });
+    const format = fraction(points.concat(dense).map((p) => p.y)) ? ".2~%" : undefined;
+    const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: "Validation accuracy", format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front, x || [0, 1], y || [0, 1])] });
     return { traces, design };
   });
 
@@ -82,7 +93,7 @@
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const bar = (key, side) => (errors ? { type: "data", array: pairs.map((p) => p[key] * p[side]), thickness: 1, width: 0, color: report.color("faint") } : undefined);
     return [
-      diagonal(low, high),
+      ...(errors ? [diagonal(low, high)] : []),
       {
         type: "scatter", mode: "markers", x: pairs.map((p) => p.before), y: pairs.map((p) => p.after), showlegend: false,
         marker: { color: report.color("accent"), size: 9, opacity: 0.85 },
@@ -100,7 +111,7 @@
   chart("rung-chart", () => {
     const isFraction = fraction(trust.rungs.pairs.flatMap((p) => [p.before, p.after]));
     const format = (v) => (isFraction ? `${(v * 100).toFixed(2)} %` : v.toPrecision(4));
-    const ticks = isFraction ? ".0%" : undefined;
+    const ticks = isFraction ? ".2~%" : undefined;
     return {
       traces: against(trust.rungs.pairs, format, false),
       design: layout({ title: "After BatchNorm recalibration", format: ticks }, { title: "After fine-tuning", format: ticks }),

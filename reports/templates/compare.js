@@ -21,7 +21,7 @@
         { type: "scatter", mode: "markers", legendgroup: String(i), showlegend: false, x: dense.map((p) => p.x), y: dense.map((p) => p.y), marker: { color, symbol: `${symbol}-open`, size: 13, line: { width: 2, color } }, hovertext: `<b>${escape(run.name)}</b><br>Dense network`, hoverinfo: "text" },
       ];
     });
-    const format = fraction(comparison.runs.flatMap((run) => run.points.map((p) => p.y))) ? ".0%" : undefined;
+    const format = fraction(comparison.runs.flatMap((run) => run.points.map((p) => p.y))) ? ".2~%" : undefined;
     return { traces, design: layout({ title: withUnit(comparison.x_label, comparison.x) }, { title: "Validation accuracy", format }) };
   });
   report.draw();

@@ -28,6 +28,7 @@
     document.getElementById("member-summary").textContent = member.summary + criteria;
     const kept = removed.groups.map((group, i) => bar(group.name, `${member.kept[i]} of ${group.of}`, [[member.kept[i] / group.of, ""]]));
     document.getElementById("kept").replaceChildren(...(kept.length ? kept : [note("No group could be pruned.")]));
+    document.getElementById("together").textContent = member.together;
     const longest = Math.max(...member.layers.map((l) => Math.max(l.before, l.after ?? 0)), 1e-12);
     const layers = member.layers.map((l) => bar(l.name, l.text, [[l.before / longest, "before"], [(l.after ?? 0) / longest, ""]]));
     document.getElementById("layers").replaceChildren(...(layers.length ? layers : [note("Not measured.")]));

@@ -64,7 +64,7 @@ class Page:
         return self.page.inner_text("#answer")
 
     def wait(self, expression: str) -> None:
-        """Wait for ``expression``; Playwright's own way evaluates text in the page, which the report's policy forbids."""
+        """Wait for ``expression``; Playwright's own way is an eval in the page, which the report forbids."""
         for _ in range(100):
             if self.page.evaluate(expression):
                 return
