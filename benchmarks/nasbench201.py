@@ -4,10 +4,10 @@ A 3x3 stem of 16 channels, three stages of five cells at 16, 32 and 64 channels,
 stages, and a mean and a linear layer at the end, on 3x32x32.
 
 A cell has four nodes; each adds up its edges from the nodes before. The runtime behind the measured latencies is not
-documented; on half of the rows this reading of its ``none`` edges fitted best: they cost nothing, and what they
-disconnect is executed all the same, unless the output node reads the cell's input alone. Cells whose output depends on
-nothing are left out (10 of 600: the runtime folded most of them, to 0.01 ms). The networks serve their kernels: a node
-without edges stands for zeros and takes the cell's input instead, which costs the same.
+documented; of three readings of its ``none`` edges, compared on these same rows, this one fitted best: they cost
+nothing, and what they disconnect is executed all the same, unless the output node reads the cell's input alone. Cells
+whose output depends on nothing are left out (10 of 600: the runtime folded most, to 0.01 ms). The networks serve
+their kernels: a node without edges stands for zeros and takes the cell's input instead, which costs the same.
 """
 
 from __future__ import annotations
