@@ -17,6 +17,7 @@ from ..evaluators.fine_tune import fine_tune
 from ..evaluators.hardware.device import load_device
 from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
+from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.task_loading import load_task
 from .export_files import Subject, write_files
 from .load import read_weights, rebuild_from, refuse_other_network
@@ -115,6 +116,7 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
     configuration = run.pick(pick, constraints)
     dense = task.model().eval()
     refuse_other_network(dense, run.info.model_fingerprint, where=str(run.path), task=task.name)
+    _refuse_other_data(run, task)
     weights = run.weights_path(configuration.trial)
     if weights is None:
         raise InputError(
@@ -144,6 +146,18 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
         model=_trained(model, task, epochs, seed=run.info.seed),
         fine_tune_epochs=epochs,
     )
+
+
+def _refuse_other_data(run: Run, task: Task) -> None:
+    found = data_fingerprint(task)
+    if found != run.info.data_fingerprint:
+        raise InputError(
+            describe(
+                f"the data of task {task.name!r} have fingerprint {found}, {run.path} has {run.info.data_fingerprint}",
+                expected="the data that was searched with, as the accuracies are of it",
+                remedy="Restore it, or name its folder with --data.",
+            )
+        )
 
 
 def _trained(model: torch.nn.Module, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:

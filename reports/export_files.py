@@ -25,6 +25,7 @@ from .manifest import CARD, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file
 from .model_card import model_card
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
+from .sections.reproduce import search_command
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run
@@ -148,6 +149,7 @@ def _manifest(
         parity={name: result.to_dict() for name, result in found.items()},
         versions=dict(run.info.versions),
         search=run.info.options.to_dict(),
+        search_command=search_command(run),
         command=_command(subject, formats, out),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files=file_list(folder),

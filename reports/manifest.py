@@ -66,6 +66,8 @@ class Manifest:
     versions: Mapping[str, str]
     search: Mapping[str, Any]
     """Options of the search that found it."""
+    search_command: str
+    """What makes the run again."""
     command: str
     """What writes this folder again from the run."""
     created: str
@@ -99,8 +101,9 @@ class Manifest:
                     remedy="Export again.",
                 )
             )
-        lists = {name: tuple(content[name]) for name in ("constraints", "freeze")}
-        return cls(**{name: content[name] for name in known} | lists)
+        fields: dict[str, Any] = {name: content[name] for name in known}
+        fields.update({name: tuple(content[name]) for name in ("constraints", "freeze")})
+        return cls(**fields)
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -38,10 +38,11 @@ A smaller version of the network of the task `{m.task}`, made by Espalier {m.ver
 configuration `{m.pick}` (trial {m.trial}) of a search for the device `{m.device}`{constraints}. Inputs and outputs are
 those of the dense network.
 
-Reproduce it from its run:
+Export it from its run again, or make the run again:
 
 ```
 {m.command}
+{m.search_command}
 ```
 """
 

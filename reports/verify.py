@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
 from ..evaluators.task import Task
+from ..evaluators.task_checks import data_fingerprint
 from .load import rebuild, refuse_other_network, task_of
 from .manifest import ONNX, Manifest, digest
 from .parity import TOLERANCE, Parity
@@ -54,11 +56,7 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
-        return {
-            "folder": str(self.folder),
-            "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
-        }
+        return {"folder": str(self.folder), "passed": self.passed, "checks": [_plain(check) for check in self.checks]}
 
 
 def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = None) -> Verification:
@@ -80,7 +78,8 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
     if not all(check.passed for check in digests):
         return Verification(folder, digests)
     with torch_threads(manifest.threads):
-        return Verification(folder, (*digests, *_checks(manifest, folder, task or task_of(manifest, folder, data=data))))
+        found = _checks(manifest, folder, task or task_of(manifest, folder, data=data))
+    return Verification(folder, (*digests, *found))
 
 
 def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
@@ -94,11 +93,25 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
         return latency_of_export(model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads)
 
     return (
+        _data_check(manifest, task),
         *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
         *_score_checks(manifest, scores(model, task), task),
         *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
         latency_check(manifest, timed, reachable=device.reachable),
     )
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    # A network that gives NaN has no finite difference, and JSON no word for that.
+    found = check.found if isinstance(check.found, str) or check.found is None or math.isfinite(check.found) else None
+    return {**asdict(check), "found": found}
+
+
+def _data_check(manifest: Manifest, task: Task) -> Check:
+    found = data_fingerprint(task)
+    same = found == manifest.data_fingerprint
+    note = "" if same else "accuracies are claimed of other data; see --data"
+    return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same, note)
 
 
 def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
