@@ -28,12 +28,17 @@ class Worker:
 
     def carry_out(self, request: EvaluationRequest) -> Completion:
         """Evaluate one request."""
+        try:
+            evaluator = self._built()
+        except Exception as error:  # noqa: BLE001 - whatever a task raises while it is built
+            return Completion(request, None, f"the worker could not build its evaluator: {reason_of(error)}")
+        return carry_out(evaluator, request)
+
+    def _built(self) -> Evaluator:
         if self._evaluator is None:
-            try:
-                self._evaluator = pickle.loads(self._factory)()  # noqa: S301 - the coordinator's own bytes, through a pipe
-            except Exception as error:  # noqa: BLE001 - whatever a task raises while it is built
-                return Completion(request, None, f"the worker could not build its evaluator: {reason_of(error)}")
-        return carry_out(self._evaluator, request)
+            evaluator: Evaluator = pickle.loads(self._factory)()  # noqa: S301 - the coordinator's own bytes
+            self._evaluator = evaluator
+        return self._evaluator
 
 
 _worker: Worker | None = None

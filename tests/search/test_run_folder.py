@@ -26,7 +26,8 @@ def test_what_is_opened_again_is_what_was_searched(search):
     assert [g.channels for g in again.graph_summary.groups] == [8, 16, 16]
     assert again.info.versions["espalier"]
     trial = again.trials[5]
-    assert trial.finished >= trial.started > 1.6e9
+    assert 1.6e9 < (trial.started or 0) <= (trial.finished or 0)
+    assert trial.configuration is not None
     assert Policy.from_json(again.policy_path(5).read_text()) == trial.configuration.policy
 
 

@@ -45,6 +45,7 @@ def start(folder, *, trials, workers=1, seconds=0.02):
     process = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
     )
+    assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -127,7 +128,7 @@ def test_a_trial_that_was_running_is_tried_again_and_says_so(tmp_path):
     abandoned = run.trials[running[0]]
     again = next(t for t in run.trials if t.retry_of == running[0])
     assert abandoned.state == "abandoned"
-    assert "killed" in abandoned.reason
+    assert "killed" in str(abandoned.reason)
     assert again.state == "complete"
     assert again.origin == abandoned.origin
     check_whole(run, 10)
@@ -150,7 +151,7 @@ def test_a_trial_that_is_running_at_every_kill_is_given_up(tmp_path):
     by_state = {state: [t for t in run.trials if t.state == state] for state in ("abandoned", "failed", "complete")}
     assert [len(trials) for trials in by_state.values()] == [3, 1, 2]
     assert by_state["failed"][0].origin == "dense"
-    assert "killed" in by_state["failed"][0].reason
+    assert "killed" in str(by_state["failed"][0].reason)
 
 
 def running(folder):

@@ -5,6 +5,7 @@ import time
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from espalier.errors import ConstraintError, EvaluationError, InputError
 from espalier.evaluators.objectives import Constraint
@@ -70,7 +71,7 @@ def test_any_number_of_objectives(search, objectives):
 
 
 def storage_of(run):
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(run.path / "study.journal")))
+    return optuna.storages.JournalStorage(JournalFileBackend(str(run.path / "study.journal")))
 
 
 def test_the_same_seed_gives_the_same_trials_and_another_seed_others(search):

@@ -38,7 +38,9 @@ def only_completion(factory):
     executor = ProcessExecutor(ExecutorSettings(factory, workers=1, threads=1))
     try:
         executor.submit(EvaluationRequest(0, Policy.dense(analytic_graph(8)), 0, 0))
-        return executor.next_completed()
+        completion = executor.next_completed()
+        assert completion is not None
+        return completion
     finally:
         executor.close()
 
