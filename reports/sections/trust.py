@@ -43,6 +43,7 @@ def latency_agreement(run: Run) -> dict[str, Any]:
         "largest": fmt.percent(max(differences), 1) if pairs else None,
         "rank": _correlation(rank),
         "search_source": _sources(list(searched.values())),
+        "measured": any(n.latency_source == "measured" for n in run.finished.values()),
         "final_source": _sources([n for n in run.finished.values() if n.trial is not None]),
     }
 

@@ -69,7 +69,7 @@
     const asked = front.filter((p) => p.trial === report.answer);
     const traces = [
       group("Misses a constraint", of("infeasible"), { color: report.color("grey"), symbol: "x-thin", opacity: 0.9, line: { width: 1.5, color: report.color("grey") } }, [7, 7]),
-      group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.22 }, [6, 18]),
+      group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.3 }, [6, 18]),
       { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip", showlegend: false },
       group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
       group("Dense", dense, { color: report.color("ink"), symbol: "diamond-open", line: { width: 2 } }, [12, 20]),
@@ -80,7 +80,7 @@
     const [x, y] = near.length ? [focus(near, "x"), focus(near, "y")] : [undefined, undefined];
     const outside = near.length ? points.filter((p) => !within(p, "x", x) || !within(p, "y", y)).length : 0;
     document.getElementById("zoom").hidden = outside === 0;
-    document.getElementById("zoom-note").textContent = everything ? "" : `${outside} of ${points.length} points lie outside this view.`;
+    document.getElementById("zoom-note").textContent = everything ? "" : `${outside} of ${points.length} points ${outside === 1 ? "lies" : "lie"} outside this view.`;
     const whole = everything || report.paper;
     const format = fraction(points.concat(dense).map((p) => p.y)) ? ".2~%" : undefined;
     const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: "Validation accuracy", format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front, x || [0, 1], y || [0, 1])] });
