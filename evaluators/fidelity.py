@@ -8,10 +8,10 @@ from .task import Task
 RECALIBRATION_SAMPLES = 512
 PROBE_SAMPLES = 1_000
 """Accuracy after recalibration alone and accuracy on training data are taken on at most so many samples."""
-_EPOCHS = 8
+_EPOCHS = 4
 _MOST = 12_800
 
 
 def default_samples(task: Task) -> int:
-    """Return the fidelity of a search: eight epochs of the training data, and 12,800 samples at most."""
+    """Return the fidelity of a search: four epochs of the training data, and 12,800 samples at most."""
     return min(_EPOCHS * batches(task.train, name="train").samples, _MOST)

@@ -34,7 +34,9 @@ def score(model: nn.Module, task: Task, data: Any, *, limit: int | None = None) 
     value = task.evaluate(model, data) if task.evaluate is not None else _measure(model, task, data, limit)
     if not math.isfinite(value):
         raise EvaluationError(
-            describe(f"metric {task.metric!r} gave {value}", expected="a finite number", remedy="Check the task's metric.")
+            describe(
+                f"metric {task.metric!r} gave {value}", expected="a finite number", remedy="Check the task's metric."
+            )
         )
     return float(value)
 

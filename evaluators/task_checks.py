@@ -35,7 +35,9 @@ def check_task(task: Task) -> None:
         if data is not None:
             batches(data, name=f"{task.name}'s {name}")
         elif name != "test":
-            raise TaskError(describe(f"task {task.name!r} has no {name} data", expected="data", remedy=f"Give {name}=."))
+            raise TaskError(
+                describe(f"task {task.name!r} has no {name} data", expected="data", remedy=f"Give {name}=.")
+            )
     _check_loss(model, task)
     _check_metric(model, task)
 
@@ -44,7 +46,11 @@ def _built(task: Task) -> nn.Module:
     model = _attempt(task.model, task, "model()")
     if not isinstance(model, nn.Module):
         raise TaskError(
-            describe(f"model() of task {task.name!r} gave {type(model).__name__}", expected="an nn.Module", remedy="Return it.")
+            describe(
+                f"model() of task {task.name!r} gave {type(model).__name__}",
+                expected="an nn.Module",
+                remedy="Return it.",
+            )
         )
     return model.eval()
 
@@ -56,7 +62,9 @@ def _check_loss(model: nn.Module, task: Task) -> None:
     with torch.no_grad():
         loss = _attempt(lambda: _loss(model, task, inputs, targets), task, "the loss on training samples")
     if not math.isfinite(loss):
-        raise TaskError(describe(f"the loss of task {task.name!r} is {loss}", expected="finite", remedy="Check the loss."))
+        raise TaskError(
+            describe(f"the loss of task {task.name!r} is {loss}", expected="finite", remedy="Check the loss.")
+        )
 
 
 def _loss(model: nn.Module, task: Task, inputs: Any, targets: Any) -> float:

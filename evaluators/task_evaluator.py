@@ -141,7 +141,7 @@ class TaskEvaluator:
         """
         models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path) for m in members)]
         precisions = ["fp32", *(m.policy.precision for m in members)]
-        costs = self._costs_in_turns(models, precisions)
+        costs = self.cost_model.estimate_together(models, self.task.example_input, precisions=precisions)
         trials: list[int | None] = [None, *(m.trial for m in members)]
         return tuple(
             self._finished(trial, model, cost, precision)
@@ -157,12 +157,6 @@ class TaskEvaluator:
             metrics["test_accuracy"] = score(model, self.task, self.task.test)
         layers = self.cost_model.profile(model, self.task.example_input, precision=precision)
         return FinishedNetwork(trial, {**metrics, **cost_metrics(cost)}, cost.source, cost.latency_error, layers)
-
-    def _costs_in_turns(self, models: Sequence[nn.Module], precisions: Sequence[str]) -> list[Cost]:
-        together = getattr(self.cost_model, "estimate_together", None)
-        if together is not None and set(precisions) == {"fp32"}:
-            return list(together(models, self.task.example_input))
-        return [self._cost(m, p) for m, p in zip(models, precisions, strict=True)]
 
     def _cost(self, model: nn.Module, precision: str) -> Cost:
         return self.cost_model.estimate(model, self.task.example_input, precision=precision)

@@ -1,9 +1,9 @@
 """The contract of a cost model, as tests: subclass :class:`CostModelContract` and give it your model.
 
-    class TestMine(CostModelContract):
-        @pytest.fixture
-        def cost_model(self):
-            return MyCostModel(...)
+class TestMine(CostModelContract):
+    @pytest.fixture
+    def cost_model(self):
+        return MyCostModel(...)
 """
 
 from __future__ import annotations
@@ -53,6 +53,14 @@ class CostModelContract:
         assert cost_model.supports(self.precision)
         assert not cost_model.supports("no-such-precision")
         assert cost_model.alignment(self.precision) >= 1
+
+    def test_networks_told_together_cost_what_each_costs(
+        self, cost_model: CostModel, example_input: torch.Tensor
+    ) -> None:
+        networks = [chain(8), chain(64)]
+        small, large = cost_model.estimate_together(networks, example_input, precisions=[self.precision] * 2)
+        assert small.latency_ms < large.latency_ms
+        assert (small.macs, large.macs) == tuple(self._cost(cost_model, n, example_input).macs for n in networks)
 
     def test_costs_are_finite_and_positive(self, cost_model: CostModel, example_input: torch.Tensor) -> None:
         cost = self._cost(cost_model, chain(16), example_input)

@@ -1,4 +1,3 @@
-# ruff: noqa: S101
 """The contract of an executor, as a test class: subclass it and say how the executor is made."""
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import textwrap
 import time
 
 import pytest
+
 from espalier.errors import EspalierError, InputError, RunFolderError, UnknownNameError, unknown_name
 from espalier.jsonfile import read_json, write_json
 from espalier.registry import Registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -68,6 +69,12 @@ class CostModel(Protocol):
         Raises:
             EvaluationError: the network cannot run, be exported or be told.
         """
+        ...
+
+    def estimate_together(
+        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+    ) -> tuple[Cost, ...]:
+        """Return the costs of several networks, told under the same conditions so that they can be compared."""
         ...
 
     def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:

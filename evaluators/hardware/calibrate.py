@@ -174,9 +174,7 @@ def _latencies(timings: Sequence[_Timing], speeds: Speeds) -> tuple[np.ndarray, 
 
 def _error(held_out: Sequence[_Timing], speeds: Speeds, *, fitted: int, source: str) -> FitError:
     predicted, measured = _latencies(held_out, speeds)
-    return fit_error(
-        predicted, measured, fitted=fitted, method="held-out", source=source, command="espalier calibrate"
-    )
+    return fit_error(predicted, measured, fitted=fitted, method="held-out", source=source, command="espalier calibrate")
 
 
 def _cpu_name() -> str:

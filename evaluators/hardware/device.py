@@ -17,8 +17,14 @@ from .operations import KINDS
 
 FOLDER = Path(__file__).parent / "devices"
 FALLBACKS = {
-    "pointwise_conv": "conv", "grouped_conv": "conv", "depthwise_conv": "conv", "transposed_conv": "conv",
-    "linear": "conv", "matmul": "linear", "attention": "linear", "recurrent": "linear",
+    "pointwise_conv": "conv",
+    "grouped_conv": "conv",
+    "depthwise_conv": "conv",
+    "transposed_conv": "conv",
+    "linear": "conv",
+    "matmul": "linear",
+    "attention": "linear",
+    "recurrent": "linear",
 }
 """The kind whose efficiency stands in where a device states none; kinds without MACs fall back to ``elementwise``."""
 

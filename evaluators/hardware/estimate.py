@@ -41,9 +41,7 @@ def cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
     return COST_MODELS.get(device.cost_model)(device, threads)
 
 
-def estimate(
-    model: nn.Module, example_input: Inputs, *, device: str | Path | Device, precision: str = "fp32"
-) -> Cost:
+def estimate(model: nn.Module, example_input: Inputs, *, device: str | Path | Device, precision: str = "fp32") -> Cost:
     """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1) on ``device``.
 
     On a device that runs another precision than the one asked for, costs are of the network as deployed there:

@@ -107,9 +107,20 @@ class MeasuredModel:
 
     def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
         """Return the measured cost of one forward pass; the kernels' own latencies are :meth:`profile`'s to tell."""
+        measurement = measure(model, example_input, threads=self.threads)
+        return self._cost(model, example_input, measurement, precision)
+
+    def estimate_together(
+        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+    ) -> tuple[Cost, ...]:
+        """Return the costs of several networks measured in turns, so that a drift of the machine hits all alike."""
+        measurements = measure_interleaved(models, example_input, threads=self.threads)
+        triples = zip(models, measurements, precisions, strict=True)
+        return tuple(self._cost(model, example_input, found, precision) for model, found, precision in triples)
+
+    def _cost(self, model: nn.Module, example_input: Inputs, measurement: Measurement, precision: str) -> Cost:
         deployed = deployed_precision(self.device, precision)
         graph = record_kernels(model, example_input)
-        measurement = measure(model, example_input, threads=self.threads)
         return build_cost(
             model,
             graph,

@@ -21,23 +21,54 @@ KINDS = (*COMPUTE, *MEMORY)
 
 ACTIVATIONS = frozenset(
     (
-        "relu", "hardtanh", "relu6", "clamp", "clamp_min", "leaky_relu", "elu", "selu", "celu", "silu", "mish",
-        "gelu", "sigmoid", "hardsigmoid", "hardswish", "tanh", "softplus", "log_sigmoid", "_prelu_kernel",
+        "relu",
+        "hardtanh",
+        "relu6",
+        "clamp",
+        "clamp_min",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "silu",
+        "mish",
+        "gelu",
+        "sigmoid",
+        "hardsigmoid",
+        "hardswish",
+        "tanh",
+        "softplus",
+        "log_sigmoid",
+        "_prelu_kernel",
         "threshold",
     )
 )
 _NORMALIZATIONS = frozenset(
     (
-        "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
-        "cudnn_batch_norm", "native_layer_norm", "native_group_norm", "_fused_rms_norm",
+        "native_batch_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "cudnn_batch_norm",
+        "native_layer_norm",
+        "native_group_norm",
+        "_fused_rms_norm",
     )
 )
 BATCH_NORMS = frozenset(n for n in _NORMALIZATIONS if "batch_norm" in n)
 _POOLS = frozenset(
     (
-        "max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d",
-        "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d",
-        "mean", "amax",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool2d_with_indices",
+        "max_pool3d_with_indices",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "_adaptive_avg_pool2d",
+        "_adaptive_avg_pool3d",
+        "adaptive_max_pool2d",
+        "mean",
+        "amax",
     )
 )
 _MEMORY_KINDS = {

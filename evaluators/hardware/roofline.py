@@ -8,6 +8,7 @@ width of the interval that it tells.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -48,6 +49,13 @@ class RooflineModel:
             source=self.source,
             layers=layers,
         )
+
+    def estimate_together(
+        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+    ) -> tuple[Cost, ...]:
+        """Return each network's cost; a formula needs no turns."""
+        pairs = zip(models, precisions, strict=True)
+        return tuple(self.estimate(model, example_input, precision=precision) for model, precision in pairs)
 
     def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
         """Return what each fused kernel costs, in execution order."""
