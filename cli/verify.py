@@ -13,14 +13,24 @@ from .output import print_json, show_table
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that espalier export wrote.")],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="The task, where it has another place than when it was exported.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load an export afresh and check files, parity, accuracy, latency and size; exit with 1 where a check fails."""
+    from ..evaluators.task_loading import load_task
     from ..reports.verify import verify as check
     from .tables import VERIFICATION_COLUMNS, verification_rows
 
-    found = check(folder, data=data)
+    found = check(folder, task=None if task is None else load_task(task, data=data), data=data)
     if as_json:
         print_json(found.to_dict())
     else:

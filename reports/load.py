@@ -61,7 +61,13 @@ def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None) -> Ta
                 remedy="From Python, call load(folder, task=...) or load(folder, model=...).",
             )
         )
-    return load_task(manifest.task_reference, data=data)
+    try:
+        return load_task(manifest.task_reference, data=data)
+    except InputError as error:
+        raise InputError(
+            f"the task of {folder} cannot be loaded: {error} Where it has moved, name it: espalier verify --task, or "
+            "from Python load(folder, task=...)."
+        ) from error
 
 
 def refuse_other_network(dense: nn.Module, expected: str, *, where: str, task: str) -> None:

@@ -186,3 +186,17 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path):
     command = f"{sys.executable} -m espalier devices --json | head -c 10"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_verify_takes_a_task_that_has_moved(espalier, tiny_task, tiny_export, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_export, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "task_reference": "elsewhere/clouds.py:task"}))
+    lost = espalier("verify", copy)
+    assert lost.code == 2
+    assert "elsewhere/clouds.py" in lost.err
+    assert "--task" in lost.err
+    assert espalier("verify", copy, "--task", tiny_task).code == 0
