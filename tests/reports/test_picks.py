@@ -116,3 +116,10 @@ def test_a_metric_that_was_not_measured_misses() -> None:
     assert not found.answered
     assert "energy_mj was not measured" in str(found)
     assert found.to_dict()["misses"] == [{"constraint": "energy_mj<=3", "value": None, "by": None}]
+
+
+def test_a_drop_of_just_as_much_as_allowed_is_allowed(runs: ModuleType, tmp_path: Path) -> None:
+    trials = [runs.Trial(runs.metrics(0.7, 0.1, 10))]
+    run = runs.write_run(tmp_path / "run", trials=trials, final={None: runs.metrics(0.8, 0.4, 300)}, constraints=())
+    assert 0.8 - 0.1 > 0.7  # in floats
+    assert answer(run, max_drop="10%").answered
