@@ -21,7 +21,7 @@ from torch import nn
 from ..errors import TaskError, describe
 from ..evaluators.task import Task
 from .augment import flip, shift
-from .cifar10_data import data_folder, split
+from .cifar10_data import data_folder, split, weights_file
 from .cifar10_networks import ResNet8, ResNet20
 
 RESNET8_WEIGHTS = "resnet8_cifar10jpeg.safetensors"
@@ -72,7 +72,7 @@ def _task(name: str, build: Callable[[], nn.Module], weights: str, data: Path | 
     train, validation, test = split(folder)
     return Task(
         name=name,
-        model=functools.partial(trained_network, build, folder / weights),
+        model=functools.partial(trained_network, build, weights_file(weights, data)),
         example_input=torch.zeros(1, 3, 32, 32),
         train=train,
         validation=validation,

@@ -36,8 +36,7 @@ def data_folder(data: Path | None = None) -> Path:
     Raises:
         TaskError: that folder does not exist.
     """
-    repository = Path(__file__).resolve().parents[1]
-    folder = Path(data or os.environ.get(FOLDER_VARIABLE) or repository.parent / "shared" / "data").expanduser()
+    folder = _known_folders(data)[0]
     if not folder.is_dir():
         raise TaskError(
             describe(
@@ -47,6 +46,21 @@ def data_folder(data: Path | None = None) -> Path:
             )
         )
     return folder
+
+
+def weights_file(name: str, data: Path | None = None) -> Path:
+    """Return where the trained weights ``name`` lie: the data folder, or the next folder known that has them.
+
+    The published data set comes without weights, so they may lie elsewhere than the images. Where no folder has them,
+    their place in the data folder is returned.
+    """
+    folders = _known_folders(data)
+    return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
+
+
+def _known_folders(data: Path | None) -> list[Path]:
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return [Path(f).expanduser() for f in (data, os.environ.get(FOLDER_VARIABLE), beside) if f]
 
 
 def split(folder: Path) -> tuple[Images, Images, Images]:
@@ -125,11 +139,7 @@ def _decode(path: Path, part: str) -> np.ndarray:
 def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch = read_arrays(path)
     images, labels = batch.get("data"), batch.get("labels")
-    if (
-        not isinstance(images, np.ndarray)
-        or not isinstance(labels, list)
-        or images.shape != (len(labels), 3072)
-    ):
+    if not isinstance(images, np.ndarray) or not isinstance(labels, list) or images.shape != (len(labels), 3072):
         raise _torn(path, "no 'data' of 3,072 bytes per image, or not as many 'labels'")
     return images, np.asarray(labels)
 

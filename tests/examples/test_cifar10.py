@@ -131,6 +131,18 @@ def test_missing_data_and_weights_are_named_with_a_remedy(tmp_path: Path, monkey
         cifar10.resnet20_task()
 
 
+def test_weights_may_lie_elsewhere_than_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, weights = tmp_path / "images", tmp_path / "weights"
+    images.mkdir()
+    weights.mkdir()
+    monkeypatch.setenv("ESPALIER_DATA", str(weights))
+    assert cifar10_data.weights_file("w.safetensors", images) == images / "w.safetensors"
+    (weights / "w.safetensors").touch()
+    assert cifar10_data.weights_file("w.safetensors", images) == weights / "w.safetensors"
+    (images / "w.safetensors").touch()
+    assert cifar10_data.weights_file("w.safetensors", images) == images / "w.safetensors"
+
+
 @pytest.mark.parametrize("content", [None, b"torn", {"other": torch.zeros(1)}])
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, content) -> None:
     path = tmp_path / cifar10.RESNET8_WEIGHTS
