@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 from ...evaluators.request import EvaluationRequest, Evaluator
 from .base import EXECUTORS, Completion, ExecutorSettings, carry_out
@@ -13,6 +17,7 @@ class InProcessExecutor:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self._factory = settings.factory
+        self._threads = settings.threads
         self._evaluator: Evaluator | None = None
         self._waiting: deque[EvaluationRequest] = deque()
 
@@ -26,11 +31,22 @@ class InProcessExecutor:
             return None
         if self._evaluator is None:
             self._evaluator = self._factory()
-        return carry_out(self._evaluator, self._waiting.popleft())
+        with _threads(self._threads):
+            return carry_out(self._evaluator, self._waiting.popleft())
 
     def close(self, *, abandon: bool = False) -> None:
         """Forget what is queued."""
         self._waiting.clear()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 EXECUTORS.add("in-process", InProcessExecutor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import signal
 
 import optuna
 import pytest
@@ -18,6 +19,7 @@ from espalier.evaluators.front import Front
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.search.distributions import check_values, distributions, draw
 from espalier.search.event_log import searched_seconds
+from espalier.search.interrupts import Interrupts
 from espalier.search.progress import RichProgress, Snapshot, clock
 from espalier.search.running_front import RunningFront
 from espalier.search.samplers import SAMPLERS, derived_seed, make_sampler
@@ -100,6 +102,19 @@ def test_the_clock_of_a_run_leaves_out_the_time_between_searches():
     assert searched_seconds(events) == 30.0
     assert searched_seconds([*events, event("trial finished", 1005.0), event("finished", 1006.0)]) == 36.0
     assert searched_seconds([]) == 0.0
+
+
+def test_a_signal_waits_until_stopping_loses_nothing():
+    with Interrupts() as interrupts:
+        with interrupts.welcome():
+            pass
+        signal.raise_signal(signal.SIGINT)
+        written = "whole"
+        with pytest.raises(KeyboardInterrupt), interrupts.welcome():
+            written = "half"
+    assert written == "whole"
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0, "0:00"), (65.4, "1:05"), (3723, "1:02:03")])

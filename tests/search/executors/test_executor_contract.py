@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+import torch
 
 from espalier.errors import UnknownNameError
 from espalier.evaluators.request import EvaluationRequest
@@ -58,6 +59,22 @@ def test_a_worker_sets_its_threads_and_a_closure_can_be_its_factory():
             return super().evaluate(request)
 
     assert only_completion(lambda: Probe(analytic_graph(8))).error is None
+
+
+def test_evaluating_in_process_uses_the_threads_asked_for_and_gives_the_others_back():
+    seen = []
+
+    class Probe(AnalyticEvaluator):
+        def evaluate(self, request):
+            seen.append(torch.get_num_threads())
+            return super().evaluate(request)
+
+    before = torch.get_num_threads()
+    executor = InProcessExecutor(ExecutorSettings(lambda: Probe(analytic_graph(8)), workers=1, threads=before + 1))
+    executor.submit(EvaluationRequest(0, Policy.dense(analytic_graph(8)), 0, 0))
+    executor.next_completed()
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 def test_a_factory_that_fails_is_a_reason_not_a_dead_worker():
