@@ -157,14 +157,20 @@ def _run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
     try:
         run = run_search(task, out=out, resume=resume, progress=progress_for(), **rest)
     except (KeyboardInterrupt, Interrupted):
-        words = ["espalier", "search", task, "--out", str(out), "--resume"]
-        note(f"Interrupted: the run is kept in {out}. Resume it with: {shlex.join(words)}")
+        note(_interrupted(task, out))
         raise typer.Exit(130) from None
     if as_json:
         print_json(run.front_document())
         return
     show_front(run)
-    print(f"Next: espalier report {out}")
+    print(f"Next: {shlex.join(['espalier', 'report', str(out)])}")
+
+
+def _interrupted(task: str, out: Path) -> str:
+    if not (out / "run.json").exists():
+        return "Interrupted before the first trial: there is no run to keep."
+    command = shlex.join(["espalier", "search", task, "--out", str(out), "--resume"])
+    return f"Interrupted: the run is kept in {out}. Resume it with: {command}"
 
 
 def _dry_run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:

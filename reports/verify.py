@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from ..evaluators.hardware.device import Device
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from .load import rebuild, refuse_other_network, task_of
-from .manifest import ONNX, Manifest, digest
+from .manifest import ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 from .threads import torch_threads
@@ -86,7 +87,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
     model = rebuild(manifest, folder, dense, task.example_input)
-    device = Device.model_validate(manifest.device_definition)
+    device = Device.from_yaml(json.dumps(manifest.device_definition), origin=f"the device of {folder}")
     counts = counted(model, task.example_input, device, threads=manifest.threads)
 
     def timed() -> LatencyPair:
@@ -121,6 +122,11 @@ def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
         found = digest(path) if path.is_file() else None
         note = "" if found == entry["sha256"] else "the file is missing" if found is None else "the file was altered"
         checks.append(Check(f"file {name}", entry["sha256"], found, 0.0, found == entry["sha256"], note))
+    for name in (ONNX, PT2, WEIGHTS, POLICY, RANKINGS):
+        if name not in manifest.files and (folder / name).exists():
+            checks.append(
+                Check(f"file {name}", None, digest(folder / name), 0.0, False, "the manifest does not list it")
+            )
     return tuple(checks)
 
 

@@ -155,6 +155,12 @@ def test_verify_fails_on_an_altered_or_missing_file(name, copy):
     assert [(check.name, check.note) for check in failed] == [(f"file {name}", "the file is missing")]
 
 
+def test_verify_fails_on_a_file_that_the_manifest_does_not_list(copy):
+    files = {name: entry for name, entry in Manifest.read(copy).files.items() if name != "model.onnx"}
+    failed = [check for check in verify(with_manifest(copy, files=files)).checks if not check.passed]
+    assert [check.name for check in failed] == ["file model.onnx"]
+
+
 @pytest.mark.parametrize(
     ("metric", "wrong"),
     [
