@@ -76,10 +76,13 @@ def _together(own: FinishedNetwork | None, dense: FinishedNetwork | None) -> str
     """Return what all layers take together beside what the network takes: they differ by the profiler's own time."""
     if own is None or dense is None:
         return ""
-    layers = [sum(layer.latency_ms or 0.0 for layer in network.layers) for network in (dense, own)]
-    whole = [network.metrics.get("latency_ms") for network in (dense, own)]
-    sums, wholes = _before_after(*layers, 1, "ms"), _before_after(*whole, 1, "ms")
+    sums = _before_after(_sum(dense.layers), _sum(own.layers), 1, "ms")
+    wholes = _before_after(dense.metrics.get("latency_ms"), own.metrics.get("latency_ms"), 1, "ms")
     return f"All layers together {sums}; the network as a whole {wholes}."
+
+
+def _sum(layers: Sequence[LayerCost]) -> float:
+    return sum(layer.latency_ms or 0.0 for layer in layers)
 
 
 def _before_after(before: float | None, after: float | None, scale: int, unit: str) -> str:

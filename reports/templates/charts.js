@@ -70,10 +70,10 @@
     const traces = [
       group("Misses a constraint", of("infeasible"), { color: report.color("grey"), symbol: "x-thin", opacity: 0.9, line: { width: 1.5, color: report.color("grey") } }, [7, 7]),
       group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.3 }, [6, 18]),
-      { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip", showlegend: false },
+      { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip" },
       group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
       group("Dense", dense, { color: report.color("ink"), symbol: "diamond-open", line: { width: 2 } }, [12, 20]),
-      group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip", showlegend: false }),
+      group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip" }),
     ].filter((trace) => trace.x.length);
     const { shapes, notes } = limits();
     const near = front.concat(dense);
@@ -87,7 +87,7 @@
     return { traces, design };
   });
 
-  const diagonal = (low, high) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low, high], line: { color: report.color("faint"), width: 1.2, dash: "dot" }, hoverinfo: "skip", showlegend: false });
+  const diagonal = (low, high) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low, high], line: { color: report.color("faint"), width: 1.2, dash: "dot" }, hoverinfo: "skip" });
   const against = (pairs, format, errors) => {
     const values = pairs.flatMap((p) => [p.before, p.after]);
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -95,7 +95,7 @@
     return [
       ...(errors ? [diagonal(low, high)] : []),
       {
-        type: "scatter", mode: "markers", x: pairs.map((p) => p.before), y: pairs.map((p) => p.after), showlegend: false,
+        type: "scatter", mode: "markers", x: pairs.map((p) => p.before), y: pairs.map((p) => p.after),
         marker: { color: report.color("accent"), size: 9, opacity: 0.85 },
         error_x: bar("before_error", "before"), error_y: bar("after_error", "after"),
         hovertext: pairs.map((p) => `<b>Trial ${p.trial}</b><br>${format(p.before)} \u2192 ${format(p.after)}`), hoverinfo: "text",
@@ -123,7 +123,7 @@
     const timed = progress.series.every((p) => p.seconds !== null);
     const text = progress.series.map((p) => `<b>Trial ${p.trial}</b><br>Hypervolume ${p.value.toPrecision(4)}${timed ? `<br>${p.seconds.toFixed(0)} s after the start` : ""}`);
     return {
-      traces: [{ type: "scatter", mode: "lines", x: count, y: progress.series.map((p) => p.value), line: { shape: "hv", color: report.color("accent"), width: 2 }, fill: "tozeroy", fillcolor: report.color("accent-soft"), hovertext: text, hoverinfo: "text", showlegend: false }],
+      traces: [{ type: "scatter", mode: "lines", x: count, y: progress.series.map((p) => p.value), line: { shape: "hv", color: report.color("accent"), width: 2 }, fill: "tozeroy", fillcolor: report.color("accent-soft"), hovertext: text, hoverinfo: "text" }],
       design: layout({ title: "Completed trials" }, { title: "Hypervolume" }, { yaxis: { ...layout({}, { title: "Hypervolume" }).yaxis, rangemode: "tozero" } }),
     };
   });

@@ -12,7 +12,7 @@
     gridcolor: report.color("line"),
     linecolor: report.color("line"),
     zeroline: false,
-    automargin: true,
+    automargin: false, // with several labels to fit, Plotly gives up with a warning
     tickfont: { color: report.color("muted") },
   });
 
@@ -21,9 +21,9 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: report.color("ink") },
-      margin: { l: 58, r: 18, t: 16, b: 60 },
+      margin: { l: 72, r: 18, t: 16, b: 60 },
       hoverlabel: { bgcolor: report.color("surface"), bordercolor: report.color("line"), font: { color: report.color("ink") }, align: "left" },
-      legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0, font: { color: report.color("muted") } },
+      showlegend: false, // the page has its own
       xaxis: axis(x),
       yaxis: axis(y),
       dragmode: coarse ? false : "zoom", // a finger that drags means to scroll the page

@@ -14,6 +14,8 @@ from espalier.evaluators.objectives import Constraint
 from espalier.reports.comparison import compare
 from espalier.reports.html_report import render_report
 from espalier.reports.picks import answer
+from espalier.reports.trials_csv import trials_csv
+from espalier.search.run_folder import open_run
 
 pytestmark = pytest.mark.browser
 
@@ -280,3 +282,24 @@ def test_a_comparison_is_drawn_too(browser: Any, runs: ModuleType, known_run: An
     assert page.page.locator("#compare-chart .scatterlayer .trace").count() == 6
     assert "<b>other" in page.page.inner_text("table")
     page.context.close()
+
+
+def test_a_real_search_is_reported_compared_and_picked_from(browser: Any, tiny_run: Path, tmp_path: Path) -> None:
+    run = open_run(tiny_run)
+    page = Page(browser, render_report(run, tmp_path / "report.html"))
+    assert page.complaints == []
+    assert page.overflow() == 0
+    for chart in CHARTS:
+        assert page.page.locator(f"#{chart} svg.main-svg").count() > 0
+    page.page.click("#no-limits")
+    assert sorted(page.visible_trials()) == sorted(c.trial for c in run.front.configurations)
+    assert page.page.locator("#kept .bar").count() == len(run.graph_summary.groups)
+    assert "not measured" not in page.page.inner_text("#gain").lower()
+    page.context.close()
+
+    fastest = answer(run).configuration
+    assert fastest is not None
+    assert "fastest" in fastest.tags
+    entries = compare([run, open_run(tiny_run)]).entries
+    assert entries[0].hypervolume == entries[1].hypervolume == pytest.approx(run.front.hypervolume)
+    assert trials_csv(run).count("\n") == len(run.trials) + 1
