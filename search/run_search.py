@@ -129,7 +129,8 @@ def search_subject(
             search = _Search(folder, subject, options, evaluator, shown, interrupts)
             return search.start(info) if info is not None else search.resume()
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(f"interrupted; the run in {folder} is kept, go on with --resume") from interrupt
+        kept = f"the run in {folder} is kept, go on with --resume" if has_run(folder) else "no trial had begun"
+        raise Interrupted(f"interrupted; {kept}") from interrupt
     finally:
         shown.stop()
 
