@@ -136,11 +136,12 @@ def search(
 
 def merged(given: Mapping[str, Any], config: Path | None, *, resume: bool) -> dict[str, Any]:
     """Return the options of a search: those given, else those of the config, else, on a resume, the run's own."""
+    from ..search.new_folder import has_run
     from ..search.options import read_config
     from ..search.run_folder import open_run
 
     options = {**(read_config(config) if config is not None else {}), **given}
-    if resume and options.get("out") is not None and Path(options["out"]).is_dir():
+    if resume and options.get("out") is not None and has_run(Path(options["out"])):
         stored = open_run(options["out"]).info.options.to_dict()
         options = {**stored, **options}
     return options

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import EspalierError, TaskError, describe, unknown_name
 from .task import Task
+from .task_reference import absolute_reference, split_reference
 
 BUILT_IN_TASKS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,11 +43,13 @@ def load_task(reference: str, *, data: Path | None = None) -> Task:
         module_name, _, attribute = BUILT_IN_TASKS[reference].partition(":")
         module = importlib.import_module(f"{__name__.split('.')[0]}.examples.{module_name}")
         return _finished(getattr(module, attribute), reference, data)
-    location, _, attribute = reference.rpartition(":") if ":" in reference else (reference, "", "")
+    location, attribute = split_reference(reference)
     if not location.endswith(".py") and ":" not in reference:
         raise unknown_name("task", reference, BUILT_IN_TASKS)
-    module = _from_file(Path(location)) if location.endswith(".py") else _from_package(location)
-    return _finished(_attribute(module, attribute, location), reference, data)
+    if not location.endswith(".py"):
+        return _finished(_attribute(_from_package(location), attribute, location), reference, data)
+    module = _from_file(Path(location).expanduser())
+    return _finished(_attribute(module, attribute, location), absolute_reference(reference), data)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -19,9 +19,9 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.task_loading import load_task
+from ..evaluators.threads import torch_threads
 from .export_files import Subject, write_files
 from .load import read_weights, rebuild_from, refuse_other_network
-from .threads import torch_threads
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run

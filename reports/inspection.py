@@ -11,11 +11,11 @@ from ..evaluators.hardware.estimate import cost_model_for
 from ..evaluators.sensitivity import Sensitivity, sensitivity
 from ..evaluators.task import Task
 from ..evaluators.task_evaluator import TaskEvaluator
+from ..evaluators.threads import torch_threads
 from ..spaces.groups import Graph, Group
 from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import rank
 from ..spaces.trace import trace
-from .threads import torch_threads
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
+from ..evaluators.threads import torch_threads
 from .load import rebuild, refuse_other_network, task_of
 from .manifest import ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
-from .threads import torch_threads
 
 SCORE_NOISE = 1e-3
 """Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..errors import InputError, RunFolderError, describe, unknown_name
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
+from ..evaluators.task_reference import absolute_reference
 
 MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data")
 """Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
@@ -66,6 +67,11 @@ class SearchOptions(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _input_error(error) from error
+
+    @field_validator("task")
+    @classmethod
+    def _task(cls, value: str) -> str:
+        return absolute_reference(value)
 
     @field_validator("budget", mode="before")
     @classmethod

@@ -16,6 +16,7 @@ from ..errors import Interrupted
 from ..evaluators.objectives import Constraint
 from ..evaluators.request import Evaluation
 from ..evaluators.task import Task
+from ..evaluators.threads import torch_threads
 from ..jsonfile import read_json, write_json
 from . import journal
 from .attainable import check_constraints, check_objectives
@@ -121,18 +122,22 @@ def search_subject(
     shown = progress or NoProgress()
     check_target(folder, resume=resume)
     try:
-        evaluator = subject.factory()
-        going_on = resume and has_run(folder)
-        info = None if going_on else _new_info(subject, options, evaluator)
-        create(folder)
-        with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
-            search = _Search(folder, subject, options, evaluator, shown, interrupts)
-            return search.start(info) if info is not None else search.resume()
+        with torch_threads(options.threads_per_worker):
+            return _run(subject, options, folder, shown, going_on=resume and has_run(folder))
     except KeyboardInterrupt as interrupt:
         kept = f"the run in {folder} is kept, go on with --resume" if has_run(folder) else "no trial had begun"
         raise Interrupted(f"interrupted; {kept}") from interrupt
     finally:
         shown.stop()
+
+
+def _run(subject: Subject, options: SearchOptions, folder: Path, progress: Progress, *, going_on: bool) -> Run:
+    evaluator = subject.factory()
+    info = None if going_on else _new_info(subject, options, evaluator)
+    create(folder)
+    with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
+        search = _Search(folder, subject, options, evaluator, progress, interrupts)
+        return search.start(info) if info is not None else search.resume()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,9 +34,8 @@ class TroubledEvaluator(AnalyticEvaluator):
 
 
 class ExecutorContract:
-    """What every executor does. A subclass makes one; where a worker is a process of its own, it says so."""
+    """What every executor does. A subclass makes one."""
 
-    workers_are_processes = True
     workers = 2
 
     @classmethod
@@ -88,19 +87,21 @@ class ExecutorContract:
         completions = [executor.next_completed() for _ in range(2)]
         assert {c.request.trial: c.error is None for c in completions if c} == {FAILING: False, 3: True}
 
+    def test_closing_twice_is_allowed(self) -> None:
+        executor = self.make(ExecutorSettings(_evaluator, self.workers, 1))
+        executor.close()
+        executor.close(abandon=True)
+
+
+class ProcessExecutorContract(ExecutorContract):
+    """What an executor does besides, whose workers are processes of their own."""
+
     def test_a_killed_worker_costs_only_the_request_that_killed_it(self, executor: Executor) -> None:
-        if not self.workers_are_processes:
-            pytest.skip("this executor's worker is the coordinator's own process")
         for trial in (DEADLY, 1, 2, 3):
             executor.submit(_request(trial))
         completions = {c.request.trial: c for c in (executor.next_completed() for _ in range(4)) if c is not None}
         assert "killed 3 times" in str(completions[DEADLY].error)
         assert all(completions[trial].error is None for trial in (1, 2, 3))
-
-    def test_closing_twice_is_allowed(self) -> None:
-        executor = self.make(ExecutorSettings(_evaluator, self.workers, 1))
-        executor.close()
-        executor.close(abandon=True)
 
 
 def _evaluator() -> Evaluator:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
 
 from ...evaluators.request import EvaluationRequest, Evaluator
+from ...evaluators.threads import torch_threads
 from .base import EXECUTORS, Completion, ExecutorSettings, carry_out
 
 
@@ -31,22 +28,12 @@ class InProcessExecutor:
             return None
         if self._evaluator is None:
             self._evaluator = self._factory()
-        with _threads(self._threads):
+        with torch_threads(self._threads):
             return carry_out(self._evaluator, self._waiting.popleft())
 
     def close(self, *, abandon: bool = False) -> None:
         """Forget what is queued."""
         self._waiting.clear()
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 EXECUTORS.add("in-process", InProcessExecutor)

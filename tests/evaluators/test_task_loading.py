@@ -99,3 +99,11 @@ def test_the_data_fingerprint_sees_every_split(stripes_task):
     x, y = stripes_task.test
     assert data_fingerprint(dataclasses.replace(stripes_task, test=(x + 1, y))) != base
     assert data_fingerprint(dataclasses.replace(stripes_task, test=None)) != base
+
+
+def test_a_relative_file_is_remembered_by_its_absolute_path(task_file, monkeypatch, tmp_path):
+    monkeypatch.chdir(task_file(TASK).parent)
+    reference = load_task("tasks.py:mine").reference
+    assert reference == f"{tmp_path}/tasks.py:mine"
+    monkeypatch.chdir("/")
+    assert load_task(reference).name == "mine"

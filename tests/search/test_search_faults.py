@@ -96,7 +96,7 @@ def test_killing_the_coordinator_at_random_moments_loses_no_finished_trial(tmp_p
     folder, trials, generator, kills = tmp_path / "run", 60, random.Random(seed), 0
     known = {}
     for _ in range(12):
-        pid = fork_search(folder, trials, seconds=0.002)
+        pid = fork_search(folder, trials, seconds=0.05)
         time.sleep(generator.uniform(0.0, 0.35))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

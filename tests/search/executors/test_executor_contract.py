@@ -11,11 +11,10 @@ from espalier.evaluators.request import EvaluationRequest
 from espalier.search.executors import EXECUTORS, ExecutorSettings, InProcessExecutor, ProcessExecutor
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import AnalyticEvaluator, analytic_graph
-from espalier.testing.executors import ExecutorContract
+from espalier.testing.executors import ExecutorContract, ProcessExecutorContract
 
 
 class TestInProcessExecutor(ExecutorContract):
-    workers_are_processes = False
     workers = 1
 
     @classmethod
@@ -23,7 +22,7 @@ class TestInProcessExecutor(ExecutorContract):
         return InProcessExecutor(settings)
 
 
-class TestProcessExecutor(ExecutorContract):
+class TestProcessExecutor(ProcessExecutorContract):
     @classmethod
     def make(cls, settings):
         return ProcessExecutor(settings)
