@@ -64,7 +64,7 @@ def _numbers(m: Manifest) -> str:
 
 - What is claimed ("this network") is {source}; `espalier verify` checks it.
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
-  ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error, and never less than 10 %.
+  ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
 - Validation accuracy steered the search; test accuracy was read afterwards.
 """

@@ -21,8 +21,6 @@ from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 
 SCORE_NOISE = 1e-3
 """Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
-LATENCY_FLOOR = 0.10
-"""The latency's tolerance is its stated error, but never less than this share."""
 LATENCY_ATTEMPTS = 3
 """A claim is refuted only where it fails so many measurements: other programs disturb single ones."""
 PREDICTION_NOISE = 1e-6
@@ -175,7 +173,7 @@ def latency_check(manifest: Manifest, timed: Callable[[], LatencyPair], *, reach
         pair = timed()
         close = abs(pair.latency_ms / claimed - 1) <= PREDICTION_NOISE
         return Check("latency_ms", claimed, pair.latency_ms, PREDICTION_NOISE, close, f"predicted ({pair.source})")
-    tolerance = max(manifest.latency_error, LATENCY_FLOOR)
+    tolerance = manifest.latency_error
     check = Check("latency_ms", claimed, None, tolerance, False)
     for _ in range(LATENCY_ATTEMPTS):
         check = _judge(timed(), claimed, dense, tolerance)

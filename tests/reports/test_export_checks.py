@@ -21,9 +21,9 @@ from espalier.reports.verify import Check, Verification, latency_check
     [(1.0, 2.0, True), (1.09, 2.0, True), (1.2, 2.0, False), (2.0, 4.0, True), (2.0, 2.0, False), (0.5, 2.0, False)],
 )
 def test_latency_is_checked_absolutely_or_against_dense(found, dense, passed, tiny_export):
-    """The claim: 1 ms against 2 ms dense, error below the floor of 10 %."""
+    """The claim: 1 ms against 2 ms dense, known to 10 %."""
     manifest = dataclasses.replace(
-        Manifest.read(tiny_export), claimed={"latency_ms": 1.0}, dense={"latency_ms": 2.0}, latency_error=0.01
+        Manifest.read(tiny_export), claimed={"latency_ms": 1.0}, dense={"latency_ms": 2.0}, latency_error=0.1
     )
     check = latency_check(manifest, lambda: LatencyPair(found, dense, 0.0, "measured"), reachable=True)
     assert check.passed is passed
