@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from ..errors import InputError, describe
 from ..evaluators.data import as_network_input, batches
@@ -24,12 +25,11 @@ from ..spaces.criteria import CRITERIA
 from ..spaces.fingerprint import weights_digest
 from ..spaces.groups import Graph
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings, Samples, rank
+from ..spaces.rankings import Rankings, rank
+from ..spaces.samples import RANKING_SAMPLES, Samples, at_most
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
 from .options import SearchOptions
-
-_RANKING_SAMPLES = 512
 
 
 class SearchEvaluator(Protocol):
@@ -129,9 +129,12 @@ def build_evaluator(
 
 
 def _rank(model: Any, graph: Graph, task: Task, options: SearchOptions) -> Rankings:
-    walk = batches(task.train, name="train").walk(task.batch_size, limit=_RANKING_SAMPLES)
-    shaped = [(as_network_input(inputs, task.example_input), targets) for inputs, targets in itertools.islice(walk, 64)]
-    return rank(model, graph, options.criteria, samples=Samples(shaped, task.loss), seed=options.seed)
+    # Shuffled, as training data may be sorted by class.
+    generator = torch.Generator().manual_seed(options.seed)
+    walk = batches(task.train, name="train").walk(task.batch_size, generator=generator, limit=RANKING_SAMPLES)
+    shaped = ((as_network_input(inputs, task.example_input), targets) for inputs, targets in walk)
+    samples = Samples(at_most(shaped, RANKING_SAMPLES), task.loss)
+    return rank(model, graph, options.criteria, samples=samples, seed=options.seed)
 
 
 def _check_prunable(space: SearchSpace) -> None:

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError, describe
 from .criteria import CRITERIA, Evidence
+from .evidence import gather
 from .groups import Graph
-from .inputs import Inputs, call
-from .slicing import named_tensors
-
-Loss = Callable[[Any, Any], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Batches of training data and the loss, for criteria that look at gradients."""
-
-    batches: Sequence[tuple[Inputs, Any]]
-    loss: Loss
+from .samples import Samples
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ def rank(
         model: the dense network; left as it is.
         graph: its trace.
         criteria: names of criteria.
-        samples: needed by criteria that look at gradients.
+        samples: needed by criteria that look at gradients or activations; each is looked at once for each kind of need.
         seed: of the criterion ``random``.
 
     Raises:
@@ -81,17 +69,12 @@ def rank(
         InputError: a criterion needs samples and got none.
     """
     names = tuple(dict.fromkeys(criteria))
-    needy = [n for n in names if CRITERIA.get(n).needs_gradients]
+    needy = [n for n in names if CRITERIA.get(n).needs]
     if needy and samples is None:
         raise InputError(
             describe(f"criterion {needy[0]!r} without samples", expected="training samples", remedy="Pass samples=.")
         )
-    evidence = Evidence(
-        tensors=named_tensors(model),
-        gradients=_gradients(model, samples) if needy and samples is not None else {},
-        norm_layers=frozenset(n for n, m in model.named_modules() if isinstance(m, _BatchNorm)),
-        generator=torch.Generator().manual_seed(seed),
-    )
+    evidence = gather(model, frozenset().union(*(CRITERIA.get(n).needs for n in names)), samples, seed=seed)
     return Rankings({name: _rank_groups(name, graph, evidence) for name in names})
 
 
@@ -110,16 +93,3 @@ def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple
         scores = chosen.scores(group, evidence)
         rankings[group.name] = tuple(torch.argsort(scores, descending=True, stable=True).tolist())
     return rankings
-
-
-def _gradients(model: nn.Module, samples: Samples) -> dict[str, torch.Tensor]:
-    network = copy.deepcopy(model).eval()
-    parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
-    total = {n: torch.zeros_like(p) for n, p in parameters.items()}
-    for inputs, targets in samples.batches:
-        loss = samples.loss(call(network, inputs), targets)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                total[name] += gradient
-    return total

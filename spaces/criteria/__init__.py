@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ...registry import Registry
-from .base import Criterion, Evidence
+from .activation import MeanActivation
+from .base import Activations, Criterion, Evidence, Need
 from .bn_scale import BatchNormScale
 from .fpgm import GeometricMedian
+from .hessian import DiagonalHessian
+from .lamp import LayerAdaptiveMagnitude
 from .magnitude import Magnitude
 from .random import Random
 from .taylor import Taylor
@@ -15,7 +18,10 @@ CRITERIA.add("l1", Magnitude(order=1))
 CRITERIA.add("l2", Magnitude(order=2))
 CRITERIA.add("bn_scale", BatchNormScale())
 CRITERIA.add("fpgm", GeometricMedian())
+CRITERIA.add("lamp", LayerAdaptiveMagnitude())
 CRITERIA.add("taylor", Taylor())
+CRITERIA.add("hessian", DiagonalHessian())
+CRITERIA.add("activation", MeanActivation())
 CRITERIA.add("random", Random())
 
-__all__ = ["CRITERIA", "Criterion", "Evidence"]
+__all__ = ["CRITERIA", "Activations", "Criterion", "Evidence", "Need"]

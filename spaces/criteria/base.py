@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import torch
 
 from ..groups import Group, Slice
+
+Need = Literal["gradients", "squared_gradients", "activations"]
+"""What is taken from training samples, once for a network, and only where a criterion asks for it."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Mean absolute values that flow into and out of convolution and linear layers, by the layer's qualified name."""
+
+    read: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """For each input channel of a layer, shape ``(inputs,)``: behind the normalisation and non-linearity before it."""
+    written: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """For each output channel of a layer, shape ``(outputs,)``."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +31,22 @@ class Evidence:
     tensors: Mapping[str, torch.Tensor]
     """Every parameter and buffer by its qualified name."""
     gradients: Mapping[str, torch.Tensor]
-    """Gradients of the loss by parameter name; empty unless a criterion needs them."""
+    """Gradients of the loss by parameter name, summed over batches; empty unless a criterion needs them."""
     norm_layers: frozenset[str]
     """Names of the BatchNorm layers."""
     generator: torch.Generator
+    squared_gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Mean square of the gradients of single samples, by parameter name; empty unless a criterion needs them."""
+    activations: Activations = field(default_factory=Activations)
+    """Empty unless a criterion needs them."""
 
 
 class Criterion(Protocol):
     """Scores channels: the higher, the more a channel is worth keeping."""
 
     @property
-    def needs_gradients(self) -> bool:
-        """Whether gradients on training data are needed."""
+    def needs(self) -> frozenset[Need]:
+        """What is needed from training samples; empty where the weights tell all."""
         ...
 
     def applies(self, group: Group, evidence: Evidence) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 
 from ..groups import Group, Slice
-from .base import Evidence, mean_of_normalised, per_channel
+from .base import Evidence, Need, mean_of_normalised, per_channel
 
 
 class BatchNormScale:
     """The absolute BatchNorm weight of a channel, averaged over the BatchNorms of the group."""
 
-    needs_gradients = False
+    needs: frozenset[Need] = frozenset()
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether a BatchNorm with weights stands in the group."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 
 from ..groups import Group, Slice
-from .base import Evidence, along, mean_of_normalised, per_channel, weight_slices
+from .base import Evidence, Need, along, mean_of_normalised, per_channel, weight_slices
 
 
 class GeometricMedian:
     """The sum of a filter's distances to all other filters of its layer."""
 
-    needs_gradients = False
+    needs: frozenset[Need] = frozenset()
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether a convolution or linear layer produces the group's channels."""

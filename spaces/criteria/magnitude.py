@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..groups import Group
-from .base import Evidence, along, mean_of_normalised, per_channel, weight_slices
+from .base import Evidence, Need, along, mean_of_normalised, per_channel, weight_slices
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Magnitude:
     order: int
 
     @property
-    def needs_gradients(self) -> bool:
-        """Weights alone decide."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """Nothing: weights alone decide."""
+        return frozenset()
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether the group has a convolution or linear weight."""

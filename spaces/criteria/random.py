@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 
 from ..groups import Group
-from .base import Evidence
+from .base import Evidence, Need
 
 
 class Random:
     """Uniform random scores, drawn from the evidence's generator."""
 
-    needs_gradients = False
+    needs: frozenset[Need] = frozenset()
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return ``True``: chance can rank anything."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 
 from ..groups import Group, Slice
-from .base import Evidence, along, mean_of_normalised, per_channel
+from .base import Evidence, Need, along, mean_of_normalised, per_channel
 
 
 class Taylor:
     """The squared sum of gradient times weight over a channel's parameters that produce it."""
 
-    needs_gradients = True
+    needs: frozenset[Need] = frozenset({"gradients"})
 
     def applies(self, group: Group, evidence: Evidence) -> bool:
         """Return whether a parameter that produces the group's channels has a gradient."""

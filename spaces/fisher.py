@@ -1,0 +1,103 @@
+"""The diagonal of the empirical Fisher information: the mean square of single samples' gradients.
+
+The square of a batch's gradient will not do: gradients of single samples cancel in it, and at a minimum it is near zero
+where the Fisher information is not.
+
+``torch.func`` computes the gradients of several samples together where it can. On a ResNet-20 and one core that takes
+12 ms for each sample; one backward pass for each sample, which is what networks get that it cannot handle
+(data-dependent control flow, recurrent layers), 15 ms; a batch's plain gradient 5 ms.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.utils._pytree import tree_map
+
+from .inputs import call, map_tensors, tensors_of
+from .samples import Loss, Samples, batch_size, take
+
+_TOGETHER = 16  # more is slower on a CPU: the gradients no longer fit its caches
+_MOST_VALUES = 2**25  # gradients held at once: 128 MiB at fp32
+
+Gradients = dict[str, torch.Tensor]
+
+
+def mean_squared_gradients(model: nn.Module, samples: Samples) -> Gradients:
+    """Return the mean over all samples of the squared gradient of each floating-point parameter.
+
+    Args:
+        model: left as it is; a copy runs, in eval mode.
+        samples: batches whose tensors hold samples along dimension 0, and a loss that takes a batch of one. Batches
+            whose tensors disagree in that, such as lists of boxes for images, count as one sample each.
+
+    Returns:
+        Non-negative tensors of the parameters' shapes, by name.
+    """
+    network = copy.deepcopy(model).eval()
+    parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
+    total = {n: torch.zeros_like(p, dtype=torch.float32) for n, p in parameters.items()}
+    together = min(_TOGETHER, _MOST_VALUES // max(1, sum(p.numel() for p in parameters.values())))
+    count = 0
+    for part, size in _parts(samples, max(1, together)):
+        squares = _vectorised(network, parameters, samples.loss, part) if size > 1 and together > 1 else None
+        if squares is None:
+            together = together if size == 1 else 1
+            squares = _one_by_one(network, parameters, samples.loss, part, size)
+        for name, square in squares.items():
+            total[name] += square
+        count += size
+    return {name: (square / max(1, count)).detach() for name, square in total.items()}
+
+
+def _parts(samples: Samples, size: int) -> Iterator[tuple[Any, int]]:
+    for batch in samples.batches:
+        count = batch_size(batch)
+        if count is None:
+            yield batch, 1
+            continue
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            yield take(batch, start, stop), stop - start
+
+
+def _vectorised(network: nn.Module, parameters: Mapping[str, torch.Tensor], loss: Loss, part: Any) -> Gradients | None:
+    """Return the summed squared gradients of a part's samples, or ``None`` where ``torch.func`` cannot."""
+    values = {name: parameter.detach() for name, parameter in parameters.items()}
+    if any(t.dim() == 0 for t in tensors_of(part)):  # inside vmap it could not be told from a sample's
+        return None
+    dims = tree_map(lambda leaf: 0 if isinstance(leaf, torch.Tensor) else None, part)
+    try:
+        gradients = vmap(grad(_loss_of_one(network, loss)), in_dims=(None, dims))(values, part)
+    except (RuntimeError, ValueError, TypeError):  # what torch.func raises for what it has no rule for
+        return None
+    return {name: gradient.float().square().sum(0) for name, gradient in gradients.items()}
+
+
+def _loss_of_one(network: nn.Module, loss: Loss) -> Callable[[Gradients, Any], torch.Tensor]:
+    def of_one(values: Gradients, sample: Any) -> torch.Tensor:
+        inputs, targets = map_tensors(lambda t: t.unsqueeze(0), sample)
+        keywords = dict(inputs) if isinstance(inputs, Mapping) else {}
+        arguments = () if keywords else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        return loss(functional_call(network, values, arguments, keywords), targets)
+
+    return of_one
+
+
+def _one_by_one(
+    network: nn.Module, parameters: Mapping[str, torch.Tensor], loss: Loss, part: Any, size: int
+) -> Gradients:
+    total = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    for i in range(size):
+        inputs, targets = take(part, i, i + 1) if size > 1 else part
+        outcome = loss(call(network, inputs), targets)
+        gradients = torch.autograd.grad(outcome, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                total[name] += gradient.float().square()
+    return total
