@@ -160,6 +160,26 @@ def as_network_input(inputs: Any, example_input: Any) -> Any:
     return inputs
 
 
+def single_inputs(
+    found: Batches, example_input: Any, *, limit: int, generator: torch.Generator | None = None
+) -> Iterator[Any]:
+    """Yield the inputs of at most ``limit`` samples, each as a batch of 1 of the example input's kind.
+
+    Args:
+        found: the samples.
+        example_input: what the network takes.
+        limit: how many.
+        generator: shuffles them where given; a ``DataLoader`` keeps its own order.
+    """
+    count = 0
+    for inputs, targets in found.walk(min(limit, 256), generator=generator, limit=limit):
+        shaped = as_network_input(inputs, example_input)
+        for row in range(min(len(tensors_of(targets)[0]), limit - count)):
+            single = map_tensors(lambda t, r=row: t[r : r + 1], shaped)
+            yield tuple(single) if isinstance(single, list) else single
+            count += 1
+
+
 def fingerprint_of_data(found: Batches, *, probes: int = 64) -> str:
     """Return a digest of the number of samples and of the values of ``probes`` of them, spread evenly."""
     digest = hashlib.sha256(str(found.samples).encode())

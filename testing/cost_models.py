@@ -16,6 +16,8 @@ from torch import nn
 
 from ..errors import EvaluationError, InputError
 from ..evaluators.hardware.base import Cost, CostModel
+from ..evaluators.onnx_export import export_onnx
+from ..evaluators.quantisation import quantise_for_timing
 
 
 def chain(width: int) -> nn.Module:
@@ -61,6 +63,18 @@ class CostModelContract:
         small, large = cost_model.estimate_together(networks, example_input, precisions=[self.precision] * 2)
         assert small.latency_ms < large.latency_ms
         assert (small.macs, large.macs) == tuple(self._cost(cost_model, n, example_input).macs for n in networks)
+
+    def test_a_file_given_is_the_file_told(self, cost_model: CostModel, example_input: torch.Tensor) -> None:
+        network = chain(16)
+        onnx = export_onnx(network, example_input)
+        if self._cost(cost_model, network, example_input).precision == "int8":
+            onnx = quantise_for_timing(network, example_input)
+        told = cost_model.estimate(network, example_input, precision=self.precision, onnx=onnx)
+        (together,) = cost_model.estimate_together([network], example_input, precisions=[self.precision], onnx=[onnx])
+        alone = self._cost(cost_model, network, example_input)
+        for cost in (told, together):
+            assert (cost.precision, cost.macs, cost.size_bytes) == (alone.precision, alone.macs, alone.size_bytes)
+        assert cost_model.profile(network, example_input, precision=self.precision, onnx=onnx)
 
     def test_costs_are_finite_and_positive(self, cost_model: CostModel, example_input: torch.Tensor) -> None:
         cost = self._cost(cost_model, chain(16), example_input)

@@ -35,13 +35,15 @@ class Cost:
     source: str
     """``measured``, ``learned`` or ``roofline``."""
     size_bytes: int
-    """Parameters as stored at the precision."""
+    """Parameters as stored at the precision; masked weights, where the caller says which, in a sparse encoding."""
     macs: int
     params: int
     peak_memory_bytes: int
     energy_mj: float | None
     fits: bool
     """Whether size and peak memory are within the device's limits."""
+    dense_size_bytes: int | None = None
+    """The parameters without a sparse encoding, where ``size_bytes`` is told with one."""
     precision: str = "fp32"
     """What latency, size, memory and energy are told for: the precision that the network is deployed at."""
     layers: tuple[LayerCost, ...] = ()
@@ -63,8 +65,16 @@ class CostModel(Protocol):
         """Return whether costs at this precision can be told."""
         ...
 
-    def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
+    def estimate(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> Cost:
         """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1).
+
+        Args:
+            model: the network.
+            example_input: a batch of 1.
+            precision: that it runs at.
+            onnx: the very file that will run, where there is one already, as at int8; made from ``model`` otherwise.
 
         Raises:
             EvaluationError: the network cannot run, be exported or be told.
@@ -72,12 +82,22 @@ class CostModel(Protocol):
         ...
 
     def estimate_together(
-        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+        self,
+        models: Sequence[nn.Module],
+        example_input: Inputs,
+        *,
+        precisions: Sequence[str],
+        onnx: Sequence[bytes | None] = (),
     ) -> tuple[Cost, ...]:
-        """Return the costs of several networks, told under the same conditions so that they can be compared."""
+        """Return the costs of several networks, told under the same conditions so that they can be compared.
+
+        ``onnx`` holds each network's file or ``None``; where it is empty all are made from the networks.
+        """
         ...
 
-    def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
+    def profile(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> tuple[LayerCost, ...]:
         """Return what each fused kernel of ``model`` costs, in execution order."""
         ...
 

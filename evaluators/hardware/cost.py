@@ -6,6 +6,7 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..counting import count_params, element_bytes, size_bytes
+from ..quantisation import float_elements
 from .base import Cost, LayerCost
 from .device import Device
 from .kernels import Kernel, KernelGraph
@@ -41,6 +42,7 @@ def build_cost(
     error: float,
     source: str,
     layers: tuple[LayerCost, ...],
+    onnx: bytes | None = None,
 ) -> Cost:
     """Return the whole cost of a network.
 
@@ -53,8 +55,9 @@ def build_cost(
         error: half the width of the latency's interval, as a fraction of it.
         source: what told the latency.
         layers: what each kernel costs.
+        onnx: the int8 file, if there is one: weights that it keeps at 32 bits are charged so.
     """
-    size = size_bytes(model, precision)
+    size = size_bytes(model, precision) + _kept_in_fp32(precision, onnx)
     memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision))
     return Cost(
         latency_ms=latency_ms,
@@ -70,6 +73,12 @@ def build_cost(
         precision=precision,
         layers=layers,
     )
+
+
+def _kept_in_fp32(precision: str, onnx: bytes | None) -> int:
+    """Return what weights take beyond one byte per element, in bytes, as their operators cannot be quantised."""
+    width = element_bytes(precision)
+    return 0 if width == 4 or onnx is None else (4 - width) * float_elements(onnx)
 
 
 def layer_cost(kernel: Kernel, *, precision: str, latency_ms: float | None = None) -> LayerCost:

@@ -12,7 +12,9 @@ from statistics import median
 from torch import nn
 
 from ...errors import unknown_name
+from ..counting import ELEMENT_BYTES
 from ..onnx_export import export_onnx, onnx_feed
+from ..quantisation import quantise_for_timing
 from ..task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
@@ -69,18 +71,19 @@ def measure_onnx(onnx: bytes, example_input: Inputs, *, threads: int = 1) -> Mea
 
 
 def measure_interleaved(
-    models: Sequence[nn.Module], example_input: Inputs, *, threads: int = 1, rounds: int = 5
+    models: Sequence[nn.Module | bytes], example_input: Inputs, *, threads: int = 1, rounds: int = 5
 ) -> list[Measurement]:
     """Return the latency of each network, measured in turns: a block of each per round, so that drift hits all alike.
 
     Args:
-        models: the networks.
+        models: the networks; one that is exported already as its ONNX file.
         example_input: what each is run on, a batch of 1.
         threads: per kernel.
         rounds: blocks per network, at least 3.
     """
     feed = onnx_feed(example_input)
-    runs = [runner(open_session(export_onnx(m, example_input), threads=threads), feed) for m in models]
+    files = (m if isinstance(m, bytes) else export_onnx(m, example_input) for m in models)
+    runs = [runner(open_session(file, threads=threads), feed) for file in files]
     blocks: list[list[list[float]]] = [[] for _ in runs]
     with timing_lock():
         counts = [_block_runs(_warm_up(run)) for run in runs]
@@ -107,22 +110,43 @@ class MeasuredModel:
 
     def supports(self, precision: str) -> bool:
         """Return whether costs at this precision can be told."""
-        return self.device.deployed_precision(precision) == "fp32"
+        return self.device.deployed_precision(precision) in ELEMENT_BYTES
 
-    def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
+    def estimate(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> Cost:
         """Return the measured cost of one forward pass; the kernels' own latencies are :meth:`profile`'s to tell."""
-        measurement = measure(model, example_input, threads=self.threads)
-        return self._cost(model, example_input, measurement, precision)
+        file = self._file(model, example_input, precision, onnx)
+        measurement = measure_onnx(file, example_input, threads=self.threads)
+        return self._cost(model, example_input, measurement, precision, file)
 
     def estimate_together(
-        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+        self,
+        models: Sequence[nn.Module],
+        example_input: Inputs,
+        *,
+        precisions: Sequence[str],
+        onnx: Sequence[bytes | None] = (),
     ) -> tuple[Cost, ...]:
         """Return the costs of several networks measured in turns, so that a drift of the machine hits all alike."""
-        measurements = measure_interleaved(models, example_input, threads=self.threads)
-        triples = zip(models, measurements, precisions, strict=True)
-        return tuple(self._cost(model, example_input, found, precision) for model, found, precision in triples)
+        given = onnx or [None] * len(models)
+        files = [self._file(m, example_input, p, f) for m, p, f in zip(models, precisions, given, strict=True)]
+        measurements = measure_interleaved(files, example_input, threads=self.threads)
+        found = zip(models, measurements, precisions, files, strict=True)
+        return tuple(self._cost(model, example_input, time, precision, file) for model, time, precision, file in found)
 
-    def _cost(self, model: nn.Module, example_input: Inputs, measurement: Measurement, precision: str) -> Cost:
+    def _file(self, model: nn.Module, example_input: Inputs, precision: str, onnx: bytes | None) -> bytes:
+        """Return the file to run; an int8 one made here has the right latency and wrong outputs."""
+        deployed = deployed_precision(self.device, precision)
+        if onnx is not None:
+            return onnx
+        if deployed == "int8":
+            return quantise_for_timing(model, example_input, threads=self.threads)
+        return export_onnx(model, example_input)
+
+    def _cost(
+        self, model: nn.Module, example_input: Inputs, measurement: Measurement, precision: str, file: bytes
+    ) -> Cost:
         deployed = deployed_precision(self.device, precision)
         graph = record_kernels(model, example_input)
         return build_cost(
@@ -134,9 +158,12 @@ class MeasuredModel:
             error=min(max(measurement.spread, REPEATABILITY), 0.99),
             source=self.source,
             layers=tuple(layer_cost(kernel, precision=deployed) for kernel in graph.kernels),
+            onnx=file,
         )
 
-    def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
+    def profile(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> tuple[LayerCost, ...]:
         """Return the runtime's own time of each kernel, in execution order, layout changes included.
 
         The times are taken with the profiler on, which slows small kernels: they tell shares, and their sum is about
@@ -144,10 +171,10 @@ class MeasuredModel:
         """
         deployed = deployed_precision(self.device, precision)
         kernels = record_kernels(model, example_input).kernels
-        onnx = export_onnx(model, example_input)
+        file = self._file(model, example_input, precision, onnx)
         with timing_lock():
-            nodes = profile_nodes(onnx, onnx_feed(example_input), threads=self.threads)
-        return layer_costs(match_nodes(nodes, kernels, exported=onnx), precision=deployed)
+            nodes = profile_nodes(file, onnx_feed(example_input), threads=self.threads)
+        return layer_costs(match_nodes(nodes, kernels, exported=file), precision=deployed)
 
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on."""

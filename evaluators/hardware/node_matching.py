@@ -19,6 +19,7 @@ _COMPUTE_OPERATORS = frozenset(
     (
         *("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
         *("LSTM", "GRU", "RNN", "Attention"),
+        *("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QLinearConvTranspose"),
     )
 )
 _ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+)+$")

@@ -34,7 +34,9 @@ class RooflineModel:
         deployed = self.device.deployed_precision(precision)
         return deployed is not None and deployed in self.device.speeds
 
-    def estimate(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> Cost:
+    def estimate(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> Cost:
         """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1), layers included."""
         deployed = deployed_precision(self.device, precision)
         graph = self._graph(model, example_input)
@@ -48,16 +50,24 @@ class RooflineModel:
             error=self.device.fit[deployed].interval_90,
             source=self.source,
             layers=layers,
+            onnx=onnx,
         )
 
     def estimate_together(
-        self, models: Sequence[nn.Module], example_input: Inputs, *, precisions: Sequence[str]
+        self,
+        models: Sequence[nn.Module],
+        example_input: Inputs,
+        *,
+        precisions: Sequence[str],
+        onnx: Sequence[bytes | None] = (),
     ) -> tuple[Cost, ...]:
         """Return each network's cost; a formula needs no turns."""
-        pairs = zip(models, precisions, strict=True)
-        return tuple(self.estimate(model, example_input, precision=precision) for model, precision in pairs)
+        triples = zip(models, precisions, onnx or [None] * len(models), strict=True)
+        return tuple(self.estimate(m, example_input, precision=precision, onnx=file) for m, precision, file in triples)
 
-    def profile(self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32") -> tuple[LayerCost, ...]:
+    def profile(
+        self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
+    ) -> tuple[LayerCost, ...]:
         """Return what each fused kernel costs, in execution order."""
         deployed = deployed_precision(self.device, precision)
         return self._layers(self._graph(model, example_input).kernels, deployed)

@@ -42,6 +42,10 @@ class TestMeasured(CostModelContract):
         return MeasuredModel(load_device("host"))
 
 
+class TestMeasuredAtInt8(TestMeasured):
+    precision = "int8"
+
+
 def test_a_roofline_by_hand() -> None:
     device = load_device("raspberry-pi-4")
     speeds = device.speeds["fp32"]

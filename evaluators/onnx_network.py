@@ -1,0 +1,85 @@
+"""An ONNX file as a network: what is scored where the file itself, and no PyTorch network, is what will run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from ..spaces.inputs import Inputs, call, map_tensors, tensors_of
+from .counting import element_bytes
+from .hardware.onnxruntime_session import open_session
+from .hardware.recording import evaluating, tensors_in
+from .onnx_export import onnx_feed
+from .quantisation import quantise
+from .task import Task
+
+
+class OnnxNetwork(nn.Module):
+    """Computes what an ONNX file computes in ONNX Runtime, sample by sample, as the file takes a batch of 1.
+
+    Args:
+        onnx: the exported file.
+        like: the PyTorch network that it was exported from; its outputs' structure is given back.
+        example_input: a batch of 1.
+        threads: of the runtime.
+    """
+
+    def __init__(self, onnx: bytes, *, like: nn.Module, example_input: Inputs, threads: int = 1) -> None:
+        super().__init__()
+        self._session = open_session(onnx, threads=threads)
+        self._used = {i.name for i in self._session.get_inputs()}
+        self._names = [o.name for o in self._session.get_outputs()]
+        with evaluating(like), torch.no_grad():
+            self._structure = call(like, example_input)
+        self._one_tensor = isinstance(example_input, torch.Tensor)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for inputs of any batch size."""
+        inputs: Any = args[0] if self._one_tensor else kwargs or args
+        count = len(tensors_of(inputs)[0])
+        rows = [self._single(map_tensors(lambda t, r=r: _row(t, r, count), inputs)) for r in range(count)]
+        joined = iter(torch.cat(parts) if parts[0].dim() else torch.stack(parts) for parts in zip(*rows, strict=True))
+        found = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
+        return tree_map(lambda leaf: found.get(id(leaf), leaf), self._structure)
+
+    def _single(self, inputs: Inputs) -> list[torch.Tensor]:
+        feed = {name: array for name, array in onnx_feed(inputs).items() if name in self._used}
+        return [torch.from_numpy(array) for array in self._session.run(self._names, feed)]
+
+
+def _row(tensor: torch.Tensor, row: int, count: int) -> torch.Tensor:
+    return tensor[row : row + 1] if tensor.dim() and len(tensor) == count else tensor
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A network as it runs at a precision."""
+
+    model: nn.Module
+    """The PyTorch network, at fp32."""
+    network: nn.Module
+    """What is scored: the PyTorch network at fp32, the int8 file in ONNX Runtime at int8."""
+    onnx: bytes | None
+    """The int8 file; ``None`` at fp32."""
+
+
+def deploy(model: nn.Module, task: Task, precision: str, *, threads: int = 1) -> Deployed:
+    """Return ``model`` as it runs at ``precision``; at int8 it is quantised here.
+
+    Raises:
+        EvaluationError: the network cannot be exported or quantised.
+        UnknownNameError: no such precision.
+    """
+    if element_bytes(precision) == 4:
+        return Deployed(model, model, None)
+    return deployed_file(model, task, quantise(model, task, threads=threads), threads=threads)
+
+
+def deployed_file(model: nn.Module, task: Task, onnx: bytes, *, threads: int = 1) -> Deployed:
+    """Return ``model`` as the int8 file ``onnx`` computes it."""
+    network = OnnxNetwork(onnx, like=model, example_input=task.example_input, threads=threads)
+    return Deployed(model, network, onnx)

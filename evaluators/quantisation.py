@@ -1,0 +1,238 @@
+"""int8: post-training static quantisation of an exported network, calibrated on its task's training data.
+
+B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+CVPR 2018. The file holds QuantizeLinear and DequantizeLinear nodes around each operator (QDQ), which ONNX Runtime fuses
+into integer kernels. Equal weights, data and versions give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from ..errors import EvaluationError, describe
+from ..spaces.inputs import random_like
+from .data import batches, single_inputs
+from .hardware.onnxruntime_session import open_session
+from .onnx_export import export_onnx, onnx_feed
+from .task import Inputs, Task
+
+Feed = Mapping[str, np.ndarray]
+
+_DRAWN_INPUTS = 8
+_INT8_WEIGHTS = frozenset((onnx.TensorProto.INT8, onnx.TensorProto.UINT8))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything beyond weights and data that decides an int8 file; stored with runs and exports.
+
+    Measured on a ResNet-8 for CIFAR-10 (5,000 validation images, 83.06 % at fp32; ONNX Runtime 1.31.1, AVX-512 VNNI,
+    one thread): unsigned activations take 0.145 ms and signed ones 0.269 ms, at equal accuracy; ranges by minimum and
+    maximum, entropy and percentile give 83.08 to 83.14 % alike, and the first calibrates 3 to 10 times as fast.
+    """
+
+    samples: int = 256
+    """Training samples that the ranges of activations are taken from, not augmented."""
+    seed: int = 0
+    """Of the order in which they are drawn; a ``DataLoader`` keeps its own order."""
+    calibration: str = "minmax"
+    activations: str = "uint8 per tensor, asymmetric"
+    weights: str = "int8 per output channel, symmetric"
+    biases: str = "int32"
+    form: str = "QDQ"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain data that ``run.json`` and manifests store."""
+        return asdict(self)
+
+
+RECIPE = Recipe()
+
+
+def quantise(model: nn.Module, task: Task, *, threads: int = 1) -> bytes:
+    """Return ``model`` as an int8 ONNX file for a batch of 1, calibrated on the task's training data.
+
+    Args:
+        model: the network; it is not changed.
+        task: whose training data calibrate.
+        threads: for the runs that calibrate.
+
+    Raises:
+        EvaluationError: the network cannot be exported or quantised, or an activation is not finite.
+    """
+    onnx_fp32 = export_onnx(model, task.example_input)
+    return quantise_onnx(onnx_fp32, calibration_feeds(task), threads=threads)
+
+
+def quantise_for_timing(model: nn.Module, example_input: Inputs, *, threads: int = 1) -> bytes:
+    """Return ``model`` as an int8 ONNX file calibrated on drawn inputs: its latency is right, its accuracy is not."""
+    generator = torch.Generator().manual_seed(RECIPE.seed)
+    drawn = (random_like(example_input, generator, batch=1) for _ in range(_DRAWN_INPUTS))
+    return quantise_onnx(export_onnx(model, example_input), map(onnx_feed, drawn), threads=threads)
+
+
+def calibration_feeds(task: Task) -> Iterator[Feed]:
+    """Yield the inputs that calibrate, by the names of the exported network's inputs."""
+    generator = torch.Generator().manual_seed(RECIPE.seed)
+    found = batches(task.train, name="train")
+    for inputs in single_inputs(found, task.example_input, limit=RECIPE.samples, generator=generator):
+        yield onnx_feed(inputs)
+
+
+def quantise_onnx(onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1) -> bytes:
+    """Return an fp32 ONNX file quantised to int8 by :data:`RECIPE`, with the ranges that ``feeds`` show.
+
+    Raises:
+        EvaluationError: nothing in it can be quantised, an operator cannot, or an activation is not finite.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="espalier-int8-") as folder, _quiet():
+            prepared = _prepared(onnx_fp32, Path(folder) / "optimised.onnx")
+            ranges = _ranges(prepared, feeds, Path(folder), threads)
+            quantised = _quantised(prepared, ranges)
+    except EvaluationError:
+        raise
+    except Exception as error:  # quantiser, checker and runtime share no base but Exception
+        raise EvaluationError(
+            describe(
+                f"the network cannot be quantised to int8 ({type(error).__name__}: {error})",
+                expected="operators that ONNX Runtime's static quantisation takes",
+                remedy="Replace the operator named, or leave int8 out of the precisions.",
+            )
+        ) from error
+    if not int8_elements(quantised):
+        raise EvaluationError(
+            describe(
+                "nothing in the network can be quantised to int8",
+                expected="at least one convolution or matrix product with weights",
+                remedy="Leave int8 out of the precisions.",
+            )
+        )
+    return quantised
+
+
+def digest(onnx_file: bytes) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(onnx_file).hexdigest()
+
+
+def int8_elements(onnx_file: bytes) -> int:
+    """Return how many elements of weights (two dimensions or more) the file stores in 8 bits."""
+    return _weight_elements(onnx_file, _INT8_WEIGHTS)
+
+
+def float_elements(onnx_file: bytes) -> int:
+    """Return how many elements of weights (two dimensions or more) the file still stores in 32 bits.
+
+    Operators that cannot be quantised, such as recurrent layers, keep their weights.
+    """
+    return _weight_elements(onnx_file, frozenset((onnx.TensorProto.FLOAT,)))
+
+
+def _weight_elements(onnx_file: bytes, types: frozenset[int]) -> int:
+    tensors = onnx.load_from_string(onnx_file).graph.initializer
+    return sum(math.prod(t.dims) for t in tensors if t.data_type in types and len(t.dims) > 1)
+
+
+def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
+    """Return the graph with constants folded and every shape known, as the quantiser needs it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(onnx_fp32, options, providers=["CPUExecutionProvider"])
+    return onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+
+
+def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads: int) -> Any:
+    from onnxruntime.quantization.calibrate import MinMaxCalibrater
+
+    plain, augmented = folder / "prepared.onnx", folder / "augmented.onnx"
+    onnx.save(model, str(plain))
+    calibrater = MinMaxCalibrater(plain, op_types_to_calibrate=_operators(), augmented_model_path=str(augmented))
+    calibrater.augment_graph()
+    # Its own session would take every core, whatever this worker may use.
+    calibrater.infer_session = open_session(augmented.read_bytes(), threads=threads)
+    used = {i.name for i in model.graph.input}
+    calibrater.collect_data(_Reader({n: a for n, a in feed.items() if n in used} for feed in feeds))
+    ranges = calibrater.compute_data()
+    _refuse_infinite(ranges)
+    return ranges
+
+
+class _Reader:
+    """Hands feeds to a calibrater, which asks until it gets ``None``."""
+
+    def __init__(self, feeds: Iterable[Feed]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
+
+
+def _refuse_infinite(ranges: Any) -> None:
+    for name, found in ranges.items():
+        if not all(np.isfinite(value).all() for value in found.range_value):
+            raise EvaluationError(
+                describe(
+                    f"activation {name} is not finite on training data",
+                    expected="finite activations to calibrate on",
+                    remedy="Train with a lower learning rate.",
+                )
+            )
+
+
+def _quantised(model: onnx.ModelProto, ranges: Any) -> bytes:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    quantiser = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=_operators(),
+        extra_options={},
+    )
+    quantiser.quantize_model()
+    return quantiser.model.model.SerializeToString(deterministic=True)
+
+
+def _operators() -> Sequence[str]:
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    return sorted({*QDQRegistry, *QLinearOpsRegistry})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The quantiser remarks on every tensor that it leaves alone, through the root logger.
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="All-NaN", category=RuntimeWarning)
+            yield
+    finally:
+        root.setLevel(before)
