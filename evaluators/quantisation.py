@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -170,7 +170,8 @@ def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads
     # Its own session would take every core, whatever this worker may use.
     calibrater.infer_session = open_session(augmented.read_bytes(), threads=threads)
     used = {i.name for i in model.graph.input}
-    calibrater.collect_data(_Reader({n: a for n, a in feed.items() if n in used} for feed in feeds))
+    reader = _Reader({n: a for n, a in feed.items() if n in used} for feed in feeds)
+    calibrater.collect_data(cast(Any, reader))  # its base class does nothing but declare get_next
     ranges = calibrater.compute_data()
     _refuse_infinite(ranges)
     return ranges

@@ -55,6 +55,8 @@ class FinishedNetwork:
     latency_source: str
     latency_error: float
     layers: tuple[LayerCost, ...]
+    int8_sha256: str | None = None
+    """Digest of the int8 file that the numbers are of; ``None`` at fp32."""
 
 
 class Evaluator(Protocol):
