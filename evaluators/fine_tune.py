@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import EvaluationError, describe
 from ..spaces.inputs import call, channels_last, map_tensors, tensors_of
+from ..spaces.masks import NO_MASKS, Masks
 from .data import Batch, as_network_input, batches
 from .task import Task
 
@@ -18,25 +19,45 @@ _WARM_UP = 0.1
 """Share of the steps over which the learning rate rises to its peak; then it falls along a cosine to zero."""
 
 
-def fine_tune(model: nn.Module, task: Task, samples: int, generator: torch.Generator) -> nn.Module:
+def fine_tune(
+    model: nn.Module, task: Task, samples: int, generator: torch.Generator, *, masks: Masks = NO_MASKS
+) -> nn.Module:
     """Train ``model`` in place on ``samples`` training samples and return it in eval mode.
 
     SGD with Nesterov momentum 0.9, weight decay 1e-4, a one-cycle learning rate that peaks at ``task.learning_rate``
     and gradients clipped to norm 5. All randomness comes from ``generator``; the global one is left as it was.
 
+    Weights that ``masks`` holds at zero get no gradient and are zeroed again after each step. A task's own loop knows
+    nothing of them: what it made of them is zeroed at its end.
+
     Raises:
-        EvaluationError: the loss is no longer finite.
+        EvaluationError: the loss is no longer finite, or a task's own loop returned a network without a masked weight.
     """
     if samples <= 0:
         return model.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         if task.fine_tune is not None:
-            return task.fine_tune(model, task, samples, generator).eval()
-        return _train(model, task, samples, generator)
+            return _masked(task.fine_tune(model, task, samples, generator).eval(), masks)
+        return _train(model, task, samples, generator, masks)
 
 
-def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generator) -> nn.Module:
+def _masked(model: nn.Module, masks: Masks) -> nn.Module:
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
+    lost = [name for name, mask in masks.of.items() if shapes.get(name) != tuple(mask.zeroed.shape)]
+    if lost:
+        raise EvaluationError(
+            describe(
+                f"the task's own fine_tune returned a network with another {lost[0]}",
+                expected="the pruned network that it was given, as weights of it must stay zero",
+                remedy="Train it in place and return it.",
+            )
+        )
+    masks.zero_(model)
+    return model
+
+
+def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generator, masks: Masks) -> nn.Module:
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=task.learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
     steps = math.ceil(samples / task.batch_size)
@@ -54,8 +75,10 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
                 )
             )
         loss.backward()
+        masks.zero_gradients_(model)
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
+        masks.zero_(model)
         schedule.step()
     return model.eval()
 

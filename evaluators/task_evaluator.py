@@ -17,6 +17,7 @@ from torch import nn
 from ..errors import EspalierError, EvaluationError, RunFolderError, describe
 from ..spaces.apply import prune
 from ..spaces.groups import Graph
+from ..spaces.masks import masks_of
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
@@ -26,8 +27,11 @@ from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
 from .hardware.device import Device
 from .hardware.estimate import cost_model_for
+from .onnx_network import Deployed, deploy
+from .quantisation import digest
 from .request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
 from .scoring import score
+from .sparse_size import with_sparse_size
 from .task import Task
 
 
@@ -84,13 +88,16 @@ class TaskEvaluator:
         with clock.step("prune"):
             model = self.recalibrated(request.policy)
         with clock.step("validate"):
-            recalibrated = score(model, self.task, self.task.validation, limit=PROBE_SAMPLES)
+            probe = self.deployed(model, request.policy.precision).network
+            recalibrated = score(probe, self.task, self.task.validation, limit=PROBE_SAMPLES)
         with clock.step("train"):
-            model = fine_tune(model, self.task, request.samples, generator)
-        with clock.step("validate"):
-            scores = self._scores(model)
+            masks = masks_of(model, self.graph, request.policy)
+            model = fine_tune(model, self.task, request.samples, generator, masks=masks)
         with clock.step("cost"):
-            cost = self._cost(model, request.policy.precision)
+            deployed = self.deployed(model, request.policy.precision)
+            cost = self._cost(model, request.policy, deployed.onnx)
+        with clock.step("validate"):
+            scores = self._scores(deployed.network)
         if request.weights_path is not None:
             save_weights(model, Path(request.weights_path))
         metrics = {**scores, "accuracy_recalibrated": recalibrated, **cost_metrics(cost)}
@@ -99,14 +106,23 @@ class TaskEvaluator:
     def dense(self) -> Evaluation:
         """Return what the network is worth as it was brought."""
         scores = self._scores(self.dense_model)
-        cost = self._cost(self.dense_model, "fp32")
+        cost = self._cost(self.dense_model, Policy.dense(self.graph))
         metrics = {**scores, "accuracy_recalibrated": scores["accuracy"], **cost_metrics(cost)}
         return Evaluation(metrics, cost.source, cost.latency_error, 0)
 
     def cost(self, policy: Policy) -> Evaluation:
         """Return what a policy costs, without training it: metrics hold no accuracy."""
-        found = self._cost(self.pruned(policy), policy.precision)
+        model = self.pruned(policy)
+        found = self._cost(model, policy, self.deployed(model, policy.precision).onnx)
         return Evaluation(cost_metrics(found), found.source, found.latency_error, 0)
+
+    def deployed(self, model: nn.Module, precision: str) -> Deployed:
+        """Return ``model`` as it runs at a precision: at int8 as the very ONNX file that an export writes.
+
+        Raises:
+            EvaluationError: it cannot be quantised.
+        """
+        return deploy(model, self.task, precision, threads=self.threads)
 
     def pruned(self, policy: Policy) -> nn.Module:
         """Return the pruned network with the dense network's weights."""
@@ -140,26 +156,34 @@ class TaskEvaluator:
         in turns, so that a drift of the machine meets all alike.
         """
         models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path) for m in members)]
-        precisions = ["fp32", *(m.policy.precision for m in members)]
-        costs = self.cost_model.estimate_together(models, self.task.example_input, precisions=precisions)
+        policies = [Policy.dense(self.graph), *(m.policy for m in members)]
+        precisions = [policy.precision for policy in policies]
+        networks = [self.deployed(m, precision) for m, precision in zip(models, precisions, strict=True)]
+        files = [network.onnx for network in networks]
+        told = self.cost_model.estimate_together(models, self.task.example_input, precisions=precisions, onnx=files)
+        masks = [masks_of(model, self.graph, policy) for model, policy in zip(models, policies, strict=True)]
+        costs = [with_sparse_size(cost, each) for cost, each in zip(told, masks, strict=True)]
         trials: list[int | None] = [None, *(m.trial for m in members)]
         return tuple(
-            self._finished(trial, model, cost, precision)
-            for trial, model, cost, precision in zip(trials, models, costs, precisions, strict=True)
+            self._finished(trial, network, cost, precision)
+            for trial, network, cost, precision in zip(trials, networks, costs, precisions, strict=True)
         )
 
-    def _finished(self, trial: int | None, model: nn.Module, cost: Cost, precision: str) -> FinishedNetwork:
+    def _finished(self, trial: int | None, found: Deployed, cost: Cost, precision: str) -> FinishedNetwork:
         metrics: dict[str, float | None] = {
-            "accuracy": score(model, self.task, self.task.validation),
+            "accuracy": score(found.network, self.task, self.task.validation),
             "test_accuracy": None,
         }
         if self.task.test is not None:
-            metrics["test_accuracy"] = score(model, self.task, self.task.test)
-        layers = self.cost_model.profile(model, self.task.example_input, precision=precision)
-        return FinishedNetwork(trial, {**metrics, **cost_metrics(cost)}, cost.source, cost.latency_error, layers)
+            metrics["test_accuracy"] = score(found.network, self.task, self.task.test)
+        layers = self.cost_model.profile(found.model, self.task.example_input, precision=precision, onnx=found.onnx)
+        metrics |= cost_metrics(cost)
+        file = None if found.onnx is None else digest(found.onnx)
+        return FinishedNetwork(trial, metrics, cost.source, cost.latency_error, layers, file)
 
-    def _cost(self, model: nn.Module, precision: str) -> Cost:
-        return self.cost_model.estimate(model, self.task.example_input, precision=precision)
+    def _cost(self, model: nn.Module, policy: Policy, onnx: bytes | None = None) -> Cost:
+        cost = self.cost_model.estimate(model, self.task.example_input, precision=policy.precision, onnx=onnx)
+        return with_sparse_size(cost, masks_of(model, self.graph, policy))
 
     def _scores(self, model: nn.Module) -> dict[str, float | None]:
         accuracy = score(model, self.task, self.task.validation)
@@ -171,6 +195,7 @@ def cost_metrics(cost: Cost) -> dict[str, float | None]:
     return {
         "latency_ms": cost.latency_ms,
         "size_bytes": cost.size_bytes,
+        "dense_size_bytes": cost.size_bytes if cost.dense_size_bytes is None else cost.dense_size_bytes,
         "macs": cost.macs,
         "params": cost.params,
         "peak_memory_bytes": cost.peak_memory_bytes,

@@ -21,7 +21,7 @@ from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.task_loading import load_task
 from ..evaluators.threads import torch_threads
 from .export_files import Subject, write_files
-from .load import read_weights, rebuild_from, refuse_other_network
+from .load import Rebuilt, read_weights, rebuild_from, refuse_other_network
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run
@@ -126,7 +126,7 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
                 remedy="Resume the search to its end, or pick another trial.",
             )
         )
-    model = rebuild_from(
+    rebuilt = rebuild_from(
         dense,
         task.example_input,
         configuration.policy,
@@ -143,7 +143,8 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
         task=task,
         device=load_device(run.info.options.device),
         dense=dense,
-        model=_trained(model, task, epochs, seed=run.info.seed),
+        model=_trained(rebuilt, task, epochs, seed=run.info.seed),
+        masks=rebuilt.masks,
         fine_tune_epochs=epochs,
     )
 
@@ -160,11 +161,11 @@ def _refuse_other_data(run: Run, task: Task) -> None:
         )
 
 
-def _trained(model: torch.nn.Module, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:
+def _trained(rebuilt: Rebuilt, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:
     if epochs == 0:
-        return model
+        return rebuilt.model
     samples = epochs * batches(task.train, name="train").samples
-    return fine_tune(model, task, samples, torch.Generator().manual_seed(seed))
+    return fine_tune(rebuilt.model, task, samples, torch.Generator().manual_seed(seed), masks=rebuilt.masks)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_export import export_onnx, input_names
 from ..evaluators.task import Inputs, Task
 from ..jsonfile import write_json, write_text
+from ..spaces.masks import NO_MASKS, Masks
+from ..spaces.pruning_types import PRUNING_TYPES
 from .manifest import CARD, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
 from .parity import TOLERANCE, Parity
@@ -44,6 +46,8 @@ class Subject:
     dense: nn.Module
     model: nn.Module
     """The pruned network with its weights."""
+    masks: Masks
+    """Which of its weights stay zero."""
     fine_tune_epochs: int
 
     @property
@@ -84,7 +88,7 @@ def _rankings_of(subject: Subject) -> dict[str, Any]:
     order = subject.run.rankings["order"]
     kept: dict[str, dict[str, Any]] = {}
     for group, choice in subject.configuration.policy.choices.items():
-        if choice.criterion is not None:
+        if choice.criterion is not None and not PRUNING_TYPES.get(choice.type).zeroes:
             kept.setdefault(choice.criterion, {})[group] = order[choice.criterion][group]
     return {"version": 1, "order": kept}
 
@@ -165,9 +169,12 @@ def _measured(
         {
             **scores(network, task),
             "latency_ms": milliseconds,
-            **counted(network, task.example_input, device, threads=threads),
+            **counted(network, task.example_input, device, threads=threads, masks=masks),
         }
-        for network, milliseconds in ((subject.model, timed.latency_ms), (subject.dense, timed.dense_ms))
+        for network, milliseconds, masks in (
+            (subject.model, timed.latency_ms, subject.masks),
+            (subject.dense, timed.dense_ms, NO_MASKS),
+        )
     )
     return own, dense, timed
 

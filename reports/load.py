@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,19 @@ from ..evaluators.task_loading import load_task
 from ..jsonfile import read_json
 from ..spaces.apply import prune
 from ..spaces.fingerprint import fingerprint
+from ..spaces.masks import Masks, broken_promises, masks_of
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from ..spaces.trace import trace
 from .manifest import POLICY, RANKINGS, WEIGHTS, Manifest, input_from_spec
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A pruned network with its weights, and which of them stay zero."""
+
+    model: nn.Module
+    masks: Masks
 
 
 def load(
@@ -44,7 +54,7 @@ def load(
         model = task.model().eval()
     example_input = input_from_spec(manifest.example_input) if task is None else task.example_input
     refuse_other_network(model, manifest.model_fingerprint, where=str(folder), task=manifest.task)
-    return rebuild(manifest, folder, model, example_input)
+    return rebuild(manifest, folder, model, example_input).model
 
 
 def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None) -> Task:
@@ -87,7 +97,7 @@ def refuse_other_network(dense: nn.Module, expected: str, *, where: str, task: s
         )
 
 
-def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, example_input: Inputs) -> nn.Module:
+def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, example_input: Inputs) -> Rebuilt:
     """Prune ``dense`` (which is not changed) by the folder's policy and give it the folder's weights."""
     policy = Policy.from_dict(read_json(folder / POLICY))
     return rebuild_from(
@@ -110,7 +120,7 @@ def rebuild_from(
     freeze: Sequence[str],
     weights: Mapping[str, torch.Tensor],
     where: str,
-) -> nn.Module:
+) -> Rebuilt:
     """Return a pruned network with its weights, in eval mode; ``dense`` is not changed.
 
     Args:
@@ -128,7 +138,16 @@ def rebuild_from(
     graph = trace(dense, example_input, freeze=freeze)
     small = prune(dense, graph, policy, rankings=Rankings.from_dict(rankings))
     _take_weights(small, weights, where)
-    return small.eval()
+    broken = broken_promises(small, graph, policy)
+    if broken:
+        raise InputError(
+            describe(
+                f"the weights of {where} are not as sparse as its policy says: {', '.join(broken[:5])}",
+                expected="zeros wherever the policy takes single weights out",
+                remedy="Export again.",
+            )
+        )
+    return Rebuilt(small.eval(), masks_of(small, graph, policy))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -17,8 +17,10 @@ from ..evaluators.hardware.estimate import cost_model_for
 from ..evaluators.hardware.measured import measure_onnx
 from ..evaluators.onnx_export import export_onnx
 from ..evaluators.scoring import score
+from ..evaluators.sparse_size import with_sparse_size
 from ..evaluators.task import Inputs, Task
 from ..spaces.inputs import map_tensors, tensors_of
+from ..spaces.masks import NO_MASKS, Masks
 from .manifest import ONNX, PT2
 from .parity import Parity, onnx_forward, parity, pt2_forward, random_inputs
 
@@ -45,11 +47,14 @@ def scores(model: nn.Module, task: Task) -> dict[str, float | None]:
     return {"accuracy": score(model, task, task.validation), "test_accuracy": test}
 
 
-def counted(model: nn.Module, example_input: Inputs, device: Device, *, threads: int) -> dict[str, float | None]:
+def counted(
+    model: nn.Module, example_input: Inputs, device: Device, *, threads: int, masks: Masks = NO_MASKS
+) -> dict[str, float | None]:
     """Return what is counted and not timed: size, MACs, parameters, peak memory."""
-    cost = cost_model_for(device, threads=threads).estimate(model, example_input)
+    cost = with_sparse_size(cost_model_for(device, threads=threads).estimate(model, example_input), masks)
     return {
         "size_bytes": cost.size_bytes,
+        "dense_size_bytes": cost.dense_size_bytes,
         "macs": cost.macs,
         "params": cost.params,
         "peak_memory_bytes": cost.peak_memory_bytes,

@@ -84,9 +84,10 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
 def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
-    model = rebuild(manifest, folder, dense, task.example_input)
+    rebuilt = rebuild(manifest, folder, dense, task.example_input)
+    model = rebuilt.model
     device = Device.from_yaml(json.dumps(manifest.device_definition), origin=f"the device of {folder}")
-    counts = counted(model, task.example_input, device, threads=manifest.threads)
+    counts = counted(model, task.example_input, device, threads=manifest.threads, masks=rebuilt.masks)
 
     def timed() -> LatencyPair:
         return latency_of_export(model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads)

@@ -1,12 +1,16 @@
-"""Applying a policy: slicing every tensor by cached rankings, without tracing again."""
+"""Applying a policy: slicing every tensor by cached rankings, without tracing again, and zeroing single weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import nn
 
 from ..errors import InputError, describe
 from .fingerprint import fingerprint
 from .groups import Graph
+from .masks import zero_weights_
 from .policy import Policy
 from .pruning_types import PRUNING_TYPES
 from .rankings import Rankings, Samples, rank
@@ -20,8 +24,12 @@ def prune(
     *,
     rankings: Rankings | None = None,
     samples: Samples | None = None,
+    gradients: Mapping[str, torch.Tensor] | None = None,
 ) -> nn.Module:
     """Return a smaller network; ``model`` is untouched and shares nothing with it.
+
+    Weights that the types ``nm`` and ``weight`` take out are zeros in it, chosen among what is left once the channels
+    are gone; :func:`~espalier.spaces.masks.masks_of` keeps them zero.
 
     Args:
         model: the dense network that ``graph`` was traced from.
@@ -29,20 +37,27 @@ def prune(
         policy: what to remove.
         rankings: of the policy's criteria, computed once; without them they are computed here.
         samples: training data for criteria that need it, where ``rankings`` is not given.
+        gradients: of the loss by parameter name, for criteria that rank single weights by them; without them the
+            weights' magnitude decides.
 
     Raises:
         InputError: the policy belongs to another network, or names a group that the network has not.
         UnknownNameError: a pruning type or criterion is unknown.
     """
     _check(model, graph, policy)
-    criteria = {c.criterion for c in policy.choices.values() if c.criterion is not None}
+    criteria = {c.criterion for c in policy.choices.values() if c.criterion and not PRUNING_TYPES.get(c.type).zeroes}
     known = rankings or rank(model, graph, sorted(criteria), samples=samples)
     removed = []
     for name, choice in policy.choices.items():
-        group = graph.group(name)
-        ranking = known.of(choice.criterion, name) if choice.criterion is not None else ()
-        removed.append((group, PRUNING_TYPES.get(choice.type).removed(group, choice, ranking)))
-    return without(model, positions_of(removed))
+        group, kind = graph.group(name), PRUNING_TYPES.get(choice.type)
+        ranked = choice.criterion is not None and not kind.zeroes
+        ranking = known.of(str(choice.criterion), name) if ranked else ()
+        removed.append((group, kind.removed(group, choice, ranking)))
+    positions = positions_of(removed)
+    pruned = without(model, positions)
+    if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
+        zero_weights_(pruned, model, graph, policy, sliced=positions, gradients=gradients or {})
+    return pruned
 
 
 def _check(model: nn.Module, graph: Graph, policy: Policy) -> None:
@@ -57,11 +72,4 @@ def _check(model: nn.Module, graph: Graph, policy: Policy) -> None:
                 )
             )
     for name, choice in policy.choices.items():
-        if choice.of != graph.group(name).channels:
-            raise InputError(
-                describe(
-                    f"group {name!r} of {choice.of} channels in the policy",
-                    expected=f"{graph.group(name).channels} channels",
-                    remedy="Make the policy from this network's graph.",
-                )
-            )
+        PRUNING_TYPES.get(choice.type).check(graph.group(name), choice)

@@ -6,6 +6,7 @@ arXiv:2301.12900): channels of several layers that can only be removed together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -34,6 +35,29 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Weight:
+    """A weight of a convolution or linear layer, some or all of whose rows make a group's channels."""
+
+    tensor: str
+    dim: int
+    """The dimension of the outputs: a row is what one output is computed with."""
+    rows: tuple[int, ...]
+    """Indices along ``dim`` that make the group's channels."""
+    shape: tuple[int, ...]
+    """Of the whole tensor, in the dense network."""
+
+    @property
+    def count(self) -> int:
+        """How many single weights the rows hold."""
+        return math.prod(self.shape) // self.shape[self.dim] * len(self.rows)
+
+    @property
+    def inputs(self) -> int:
+        """How many input channels each row reads."""
+        return self.shape[1 - self.dim]
+
+
+@dataclass(frozen=True)
 class Group:
     """Coupled channels over several layers, named after the root layer."""
 
@@ -45,6 +69,8 @@ class Group:
     """``exact``: agreed with its masked twin to 1e-5; ``shape``: outputs keep their shape and stay finite."""
     stage: int
     """Index of the network's stage (same spatial resolution) that the root layer stands in, from 0."""
+    weights: tuple[Weight, ...] = ()
+    """The weights that make the channels: what zeroing single weights works on."""
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ class Choice:
     type: str
     """Pruning type, such as ``channel`` or ``none``."""
     criterion: str | None
-    """How channels are ranked; ``None`` where nothing is removed."""
+    """How channels or weights are ranked; ``None`` where nothing is removed."""
     kept: int
+    """In the type's unit: channels; for ``nm`` weights of each block; for ``weight`` single weights."""
     of: int
+    """All there are of that unit: the group's channels; a block's length; the group's weights."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.of:
@@ -34,7 +36,7 @@ class Choice:
 
     @property
     def sparsity(self) -> float:
-        """Fraction of the group's channels removed, in [0, 1)."""
+        """Fraction of the group's channels or weights removed, in [0, 1)."""
         return 1 - self.kept / self.of
 
     @classmethod
@@ -72,6 +74,14 @@ class Policy:
         return cls(graph.fingerprint, {g.name: Choice.keep_all(g.channels) for g in graph.groups})
 
     @classmethod
+    def of(cls, graph: Graph, choices: Mapping[str, Choice], *, precision: str = "fp32") -> Policy:
+        """Return the policy of the given choices, of any types, that keeps all of the groups not named."""
+        for name in choices:
+            graph.group(name)
+        whole = {g.name: choices.get(g.name, Choice.keep_all(g.channels)) for g in graph.groups}
+        return cls(graph.fingerprint, whole, precision)
+
+    @classmethod
     def uniform(cls, graph: Graph, sparsity: float, *, criterion: str = "l2", channel_multiple: int = 1) -> Policy:
         """Return the policy that removes about ``sparsity`` of every group.
 
@@ -93,12 +103,12 @@ class Policy:
             g.name: Choice.channel(kept=kept.get(g.name, g.channels), of=g.channels, criterion=criterion)
             for g in graph.groups
         }
-        return cls(graph.fingerprint, choices)
+        return cls.of(graph, choices)
 
     @property
     def key(self) -> tuple[Any, ...]:
         """A hashable value, equal for two policies exactly when they give the same network."""
-        return (self.precision, *sorted((n, c.type, c.criterion, c.kept) for n, c in self.choices.items()))
+        return (self.precision, *sorted((n, c.type, c.criterion, c.kept, c.of) for n, c in self.choices.items()))
 
     def __hash__(self) -> int:
         return hash(self.key)

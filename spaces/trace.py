@@ -17,6 +17,7 @@ from .groups import FrozenGroup, Graph, Group
 from .inputs import Inputs, call
 from .stages import stages
 from .verification import MaskOracle
+from .weights import with_weights
 
 
 def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()) -> Graph:
@@ -45,7 +46,7 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     padded = {c.root for c in couplings if c.is_padded}
     frozen = [c for c in found if isinstance(c, FrozenGroup)]
     frozen += [_explained(f) if f.name in padded else f for f in failed]
-    return Graph(tuple(groups), tuple(frozen), fingerprint(model))
+    return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model))
 
 
 def _explained(frozen: FrozenGroup) -> FrozenGroup:

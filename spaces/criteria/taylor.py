@@ -25,6 +25,10 @@ class Taylor:
         changes = [self._change(piece, evidence).pow(2) for piece in self._producers(group, evidence)]
         return mean_of_normalised(changes)
 
+    def element_scores(self, tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Return the estimated squared change of the loss for each weight, in the shape of ``tensor``."""
+        return (tensor * gradient).pow(2)
+
     def _change(self, piece: Slice, evidence: Evidence) -> torch.Tensor:
         product = evidence.tensors[piece.tensor].detach() * evidence.gradients[piece.tensor]
         return per_channel(piece, along(product.unsqueeze(-1), piece.dim).sum(1))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from ...registry import Registry
-from .base import PruningType
+from .base import Amount, PruningType
 from .channel import ChannelPruning
+from .nm import PatternPruning
 from .none import NoPruning
+from .weight import WeightPruning
 
 PRUNING_TYPES: Registry[PruningType] = Registry("pruning type")
 PRUNING_TYPES.add("none", NoPruning())
 PRUNING_TYPES.add("channel", ChannelPruning())
+PRUNING_TYPES.add("nm", PatternPruning())
+PRUNING_TYPES.add("weight", WeightPruning())
 
-__all__ = ["PRUNING_TYPES", "PruningType"]
+__all__ = ["PRUNING_TYPES", "Amount", "PruningType"]

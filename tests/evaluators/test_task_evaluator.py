@@ -24,6 +24,7 @@ METRICS = {
     "accuracy_recalibrated",
     "latency_ms",
     "size_bytes",
+    "dense_size_bytes",
     "macs",
     "params",
     "peak_memory_bytes",
