@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
-from .criteria import CRITERIA, Evidence
+from .criteria import CRITERIA, Criterion, Evidence
 from .evidence import gather
-from .groups import Graph
+from .groups import Graph, Group
 from .samples import Samples
 
 
@@ -54,8 +54,8 @@ def rank(
 ) -> Rankings:
     """Rank the channels of every group by every criterion.
 
-    Where a criterion cannot tell a group's channels apart (no BatchNorm for ``bn_scale``), ``l2`` stands in, with a
-    warning.
+    Where a criterion cannot tell a group's channels apart (no BatchNorm for ``bn_scale``, no gradient that is not zero),
+    ``l2`` stands in, with a warning.
 
     Args:
         model: the dense network; left as it is.
@@ -79,8 +79,9 @@ def rank(
 
 
 def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple[int, ...]]:
-    criterion, stand_in = CRITERIA.get(name), CRITERIA.get("l2")
-    lacking = [g.name for g in graph.groups if not criterion.applies(g, evidence)]
+    stand_in = CRITERIA.get("l2")
+    scores = {group.name: _telling_scores(CRITERIA.get(name), group, evidence) for group in graph.groups}
+    lacking = [group for group, found in scores.items() if found is None]
     if lacking:
         warnings.warn(
             f"Criterion {name!r} ranks {len(lacking)} of {len(graph)} groups by l2: they lack what it looks at "
@@ -89,7 +90,16 @@ def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple
         )
     rankings = {}
     for group in graph.groups:
-        chosen = stand_in if group.name in lacking else criterion
-        scores = chosen.scores(group, evidence)
-        rankings[group.name] = tuple(torch.argsort(scores, descending=True, stable=True).tolist())
+        found = scores[group.name]
+        chosen = stand_in.scores(group, evidence) if found is None else found
+        rankings[group.name] = tuple(torch.argsort(chosen, descending=True, stable=True).tolist())
     return rankings
+
+
+def _telling_scores(criterion: Criterion, group: Group, evidence: Evidence) -> torch.Tensor | None:
+    """Return the scores of a group's channels, or ``None`` where they tell no channel from another."""
+    if not criterion.applies(group, evidence):
+        return None
+    scores = criterion.scores(group, evidence)
+    telling = bool(scores.isfinite().all()) and bool((scores != scores[0]).any())
+    return scores if telling else None

@@ -13,7 +13,8 @@ from torch import nn
 
 from espalier.errors import InputError, UnknownNameError
 from espalier.spaces import CRITERIA, Group, Rankings, Samples, Slice, rank, trace
-from espalier.spaces.criteria import Evidence
+from espalier.spaces.criteria import Activations, Evidence
+from espalier.spaces.criteria.lamp import lamp_scores
 
 
 def _rows(count: int) -> tuple[tuple[int, ...], ...]:
@@ -37,10 +38,14 @@ GROUP = Group(
 )
 
 
-def _evidence(**gradients: torch.Tensor) -> Evidence:
+def _evidence(
+    gradients: dict[str, torch.Tensor] | None = None,
+    squared: dict[str, torch.Tensor] | None = None,
+    activations: Activations | None = None,
+) -> Evidence:
     tensors = {"fc.weight": PRODUCER, "bn.weight": torch.tensor([0.5, -2.0, 1.0]), "next.weight": CONSUMER}
     return Evidence(
-        tensors, {k.replace("_", "."): v for k, v in gradients.items()}, frozenset({"bn"}), torch.Generator()
+        tensors, gradients or {}, frozenset({"bn"}), torch.Generator(), squared or {}, activations or Activations()
     )
 
 
@@ -66,8 +71,46 @@ def test_fpgm_is_the_sum_of_distances_to_the_other_filters():
 
 def test_taylor_squares_the_sum_of_weight_times_gradient():
     gradient = torch.tensor([[1.0, -1.0], [5.0, 2.0], [0.5, 9.0]])
-    scores = CRITERIA.get("taylor").scores(GROUP, _evidence(fc_weight=gradient))
+    scores = CRITERIA.get("taylor").scores(GROUP, _evidence({"fc.weight": gradient}))
     torch.testing.assert_close(scores, _normalised([(3 - 4) ** 2, 2.0**2, 0.5**2]))
+
+
+def test_lamp_of_weights_divides_by_all_that_are_at_least_as_large():
+    expected = torch.tensor([[1.0, 1 / 18], [4 / 17, 4 / 17]])
+    torch.testing.assert_close(lamp_scores(torch.tensor([[3.0, -1.0], [2.0, -2.0]])), expected)
+    assert lamp_scores(torch.zeros(2, 2)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_lamp_of_a_group_is_that_of_its_l2_magnitudes():
+    # By l2: (15/7 + 1/2) / 2, (3/7 + 2/2) / 2, (3/7 + 3/2) / 2, which is 37/28, 20/28, 27/28.
+    expected = torch.tensor([1.0, 20**2 / (20**2 + 27**2 + 37**2), 27**2 / (27**2 + 37**2)])
+    torch.testing.assert_close(CRITERIA.get("lamp").scores(GROUP, _evidence()), expected)
+
+
+def test_hessian_sums_half_the_fisher_times_the_squared_weight_over_filters_and_scales():
+    squared = {
+        "fc.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]]),
+        "bn.weight": torch.tensor([2.0, 1.0, 4.0]),
+        "next.weight": torch.tensor([[100.0, 100.0, 100.0]]),
+    }
+    filters = [(9 * 1 + 16 * 2) / 2, (0 * 3 + 1 * 4) / 2, (1 * 0 + 0 * 1) / 2]
+    scales = [0.25 * 2 / 2, 4 * 1 / 2, 1 * 4 / 2]
+    expected = torch.tensor([f + s for f, s in zip(filters, scales, strict=True)])
+    torch.testing.assert_close(CRITERIA.get("hessian").scores(GROUP, _evidence(squared=squared)), expected)
+
+
+def test_activation_is_taken_where_channels_are_read_else_where_they_are_written():
+    read, written = {"next": torch.tensor([1.0, 0.0, 2.0])}, {"fc": torch.tensor([3.0, 1.0, 2.0])}
+    criterion = CRITERIA.get("activation")
+    both = criterion.scores(GROUP, _evidence(activations=Activations(read, written)))
+    torch.testing.assert_close(both, _normalised([1.0, 0.0, 2.0]))
+    alone = criterion.scores(GROUP, _evidence(activations=Activations({}, written)))
+    torch.testing.assert_close(alone, _normalised([3.0, 1.0, 2.0]))
+
+
+@pytest.mark.parametrize("name", ["taylor", "hessian", "activation"])
+def test_criteria_do_not_apply_where_there_is_nothing_to_look_at(name):
+    assert not CRITERIA.get(name).applies(GROUP, _evidence())
 
 
 def test_channels_of_several_positions_add_them_up():
