@@ -54,8 +54,8 @@ def rank(
 ) -> Rankings:
     """Rank the channels of every group by every criterion.
 
-    Where a criterion cannot tell a group's channels apart (no BatchNorm for ``bn_scale``, no gradient that is not zero),
-    ``l2`` stands in, with a warning.
+    Where a criterion cannot tell a group's channels apart (no BatchNorm for ``bn_scale``, no gradient that is not
+    zero), ``l2`` stands in, with a warning.
 
     Args:
         model: the dense network; left as it is.
