@@ -1,73 +1,119 @@
-"""From couplings of a dependency graph to candidate groups, not verified yet."""
+"""From united atoms to candidate groups, not verified yet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
-from .dependency_graph import Coupling, Side
-from .groups import FrozenGroup, Group, Slice
-from .layers import NORMALISED_ACROSS_CHANNELS, UnsupportedLayerError, channel_dimensions
+from .coupling import Key, Tracker
+from .groups import FrozenGroup, Group, SizeAttribute, Slice
+from .slicing import named_tensors
 
 
-def candidate(coupling: Coupling, *, stages: Mapping[str, int], freeze: frozenset[str]) -> Group | FrozenGroup:
-    """Return the group of a coupling, or the frozen group where a reason forbids it without looking at numbers."""
-    layers = tuple(dict.fromkeys(side.layer for side in coupling.pairs))
-    producers = {side.layer for side in coupling.pairs if side.produces}
-    try:
-        if coupling.is_output:
-            raise UnsupportedLayerError("its channels are an output of the network")
-        named = sorted(layer for layer in producers if layer in freeze)
-        if named:
-            raise UnsupportedLayerError(f"the task freezes {', '.join(named)}")
-        channel_of, channels = _merge_linked(coupling)
-        slices = [s for side, pairs in coupling.pairs.items() for s in _slices(side, pairs, channel_of, channels)]
-        if channels < 2:
-            raise UnsupportedLayerError("all its channels depend on one another, so none can go alone")
-    except UnsupportedLayerError as reason:
-        return FrozenGroup(coupling.root, layers, coupling.channels, str(reason))
-    verification = "shape" if _normalised_across(coupling) else "exact"
-    return Group(coupling.root, channels, tuple(slices), verification, stages.get(coupling.root, 0))
+@dataclass(frozen=True)
+class Unit:
+    """Positions that can only go together: one channel, one head, one block of a shuffle."""
+
+    root: int
+    members: Mapping[Key, list[int]]
+    """Indices by (tensor, dimension)."""
+    makers: tuple[Key, ...]
+    """The members that make channels, in order of first use."""
+    reason: str | None
+    """Why it may not go."""
+    mixed: bool
+    """Whether a normalisation mixes it with others."""
+
+    @property
+    def shape(self) -> tuple[tuple[Key, int], ...]:
+        """How many positions it has where; units of one group agree in this."""
+        return tuple(sorted((key, len(indices)) for key, indices in self.members.items()))
 
 
-def _merge_linked(coupling: Coupling) -> tuple[list[int], int]:
-    """Merge root channels that meet at one position of some tensor, as they can only go together.
-
-    Returns:
-        The merged channel of each root channel, numbered by first appearance, and their count.
-    """
-    parent = list(range(coupling.channels))
-
-    def find(channel: int) -> int:
-        while parent[channel] != channel:
-            parent[channel] = parent[parent[channel]]
-            channel = parent[channel]
-        return channel
-
-    for pairs in coupling.pairs.values():
-        owner: dict[int, int] = {}
-        for index, root in pairs:
-            first = owner.setdefault(index, root)
-            low, high = sorted((find(first), find(root)))
-            parent[high] = low
-    numbers: dict[int, int] = {}
-    merged = [numbers.setdefault(find(c), len(numbers)) for c in range(coupling.channels)]
-    return merged, len(numbers)
+def candidates(
+    model: nn.Module, tracker: Tracker, *, stages: Mapping[str, int], freeze: frozenset[str]
+) -> tuple[list[Group], list[FrozenGroup]]:
+    """Return what may be offered, and what is frozen without looking at numbers, in execution order."""
+    units = _units(tracker, freeze)
+    free = [u for u in units if u.reason is None]
+    groups: list[Group] = []
+    frozen = _frozen(u for u in units if u.reason is not None)
+    names: dict[str, int] = {}
+    for members in _families(free):
+        name = _layer_name(members[0].makers)
+        names[name] = names.get(name, 0) + 1
+        name = name if names[name] == 1 else f"{name}#{names[name]}"
+        if len(members) < 2:
+            layers = tuple(dict.fromkeys(_layer(key) for key in members[0].members))
+            reason = "all its channels depend on one another, so none can go alone"
+            frozen.append(FrozenGroup(name, layers, len(members[0].members[members[0].makers[0]]), reason))
+        else:
+            groups.append(_group(model, name, members, tracker, stages))
+    return groups, frozen
 
 
-def _slices(side: Side, pairs: list[tuple[int, int]], channel_of: list[int], channels: int) -> list[Slice]:
-    rows: list[set[int]] = [set() for _ in range(channels)]
-    for index, root in pairs:
-        rows[channel_of[root]].add(index)
-    positions = tuple(tuple(sorted(row)) for row in rows)
-    if isinstance(side.module, nn.Parameter):
-        raise UnsupportedLayerError(f"its channels reach the parameter {side.layer}, which belongs to no known layer")
-    return [
-        Slice(f"{side.layer}.{name}".lstrip("."), dim, positions, side.produces)
-        for name, dim in channel_dimensions(side.module, produces=side.produces)
-    ]
+def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:
+    units = []
+    for root, members in tracker.atoms.members().items():
+        makers = tuple(key for key in tracker.produced if key in members)
+        if not makers:
+            continue
+        reason = tracker.atoms.reason(root)
+        named = sorted({_layer(key) for key in makers} & freeze)
+        if reason is None and named:
+            reason = f"the task freezes {', '.join(named)}"
+        units.append(Unit(root, members, makers, reason, tracker.atoms.is_mixed(root)))
+    order = {key: i for i, key in enumerate(tracker.produced)}
+    return sorted(units, key=lambda u: (order[u.makers[0]], u.members[u.makers[0]][0]))
 
 
-def _normalised_across(coupling: Coupling) -> bool:
-    return any(isinstance(side.module, NORMALISED_ACROSS_CHANNELS) for side in coupling.pairs)
+def _families(units: Iterable[Unit]) -> list[list[Unit]]:
+    """Put units together that share what makes them and look alike, in order of their first maker."""
+    families: dict[tuple[object, ...], list[Unit]] = {}
+    for unit in units:
+        families.setdefault((unit.makers, unit.shape), []).append(unit)
+    return list(families.values())
+
+
+def _group(model: nn.Module, name: str, units: list[Unit], tracker: Tracker, stages: Mapping[str, int]) -> Group:
+    tensors = named_tensors(model)
+    slices = tuple(
+        Slice(
+            tensor=tensor,
+            dim=dim,
+            positions=tuple(tuple(u.members[tensor, dim]) for u in units),
+            produces=(tensor, dim) in tracker.produced or tensors[tensor].dim() == 1,
+        )
+        for tensor, dim in units[0].members
+    )
+    whole = tuple(
+        SizeAttribute(_layer(key), "groups", None, model.get_submodule(_layer(key)).groups)  # pyright: ignore[reportArgumentType]
+        for key in units[0].members
+        if key[0] in tracker.whole_groups and key[1] == 0
+    )
+    verification = "shape" if any(u.mixed for u in units) else "exact"
+    return Group(name, len(units), slices, verification, stages.get(name.partition("#")[0], 0), whole)
+
+
+def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:
+    found: dict[tuple[Key, str], list[Unit]] = {}
+    for unit in units:
+        found.setdefault((unit.makers[0], str(unit.reason)), []).append(unit)
+    groups = []
+    for (maker, reason), members in found.items():
+        layers = tuple(dict.fromkeys(_layer(key) for unit in members for key in unit.members))
+        channels = sum(len(unit.members[maker]) for unit in members)
+        groups.append(FrozenGroup(_layer_name(members[0].makers), layers, channels, reason))
+    return groups
+
+
+def _layer_name(makers: tuple[Key, ...]) -> str:
+    """Return the first layer that makes the channels; of a parameter outside a layer, its own name."""
+    layered = [key for key in makers if "." in key[0] and key[0].endswith("weight")]
+    return _layer((layered or list(makers))[0]) or makers[0][0]
+
+
+def _layer(key: Key) -> str:
+    return key[0].rpartition(".")[0]

@@ -35,6 +35,18 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class SizeAttribute:
+    """A number that a module keeps and that follows a group's width, such as ``num_heads``."""
+
+    module: str
+    name: str
+    index: int | None
+    """Position in the attribute where that is a list or tuple."""
+    value: int
+    """In the dense network."""
+
+
+@dataclass(frozen=True)
 class Weight:
     """A weight of a convolution or linear layer, some or all of whose rows make a group's channels."""
 
@@ -69,6 +81,8 @@ class Group:
     """``exact``: agreed with its masked twin to 1e-5; ``shape``: outputs keep their shape and stay finite."""
     stage: int
     """Index of the network's stage (same spatial resolution) that the root layer stands in, from 0."""
+    attributes: tuple[SizeAttribute, ...] = ()
+    """Numbers of modules that shrink in proportion to the channels kept."""
     weights: tuple[Weight, ...] = ()
     """The weights that make the channels: what zeroing single weights works on."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
 
+from .attributes import apply_sizes
 from .groups import Group
 from .layers import update_sizes
 
 Positions = dict[tuple[str, int], set[int]]
 """For (tensor name, dimension): indices along that dimension."""
+Removed = Sequence[tuple[Group, Sequence[int]]]
+"""Which channels of which groups are removed."""
 
 
 def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -35,19 +38,21 @@ def positions_of(removed: Iterable[tuple[Group, Iterable[int]]]) -> Positions:
     return positions
 
 
-def without(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> nn.Module:
-    """Return a copy of ``model`` that lacks ``positions``; nothing is shared with ``model``.
+def without(model: nn.Module, removed: Removed) -> nn.Module:
+    """Return a copy of ``model`` that lacks the channels ``removed``; nothing is shared with ``model``.
 
     The smaller tensors are put into the copy's memo, so that the removed weights are never copied.
     """
     tensors = named_tensors(model)
     smaller: dict[str, torch.Tensor] = {}
-    for (name, dim), gone in positions.items():
+    for (name, dim), gone in positions_of(removed).items():
         if gone:
             smaller[name] = _drop(smaller.get(name, tensors[name]), dim, gone)
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
     pruned = copy.deepcopy(model, memo)
-    for layer in dict.fromkeys(name.rpartition(".")[0] for name in smaller):
+    apply_sizes(pruned, [(a, g.channels - len(gone), g.channels) for g, gone in removed if gone for a in g.attributes])
+    changed = {id(tensors[name]) for name in smaller}
+    for layer in dict.fromkeys(name.rpartition(".")[0] for name, tensor in tensors.items() if id(tensor) in changed):
         update_sizes(pruned.get_submodule(layer))
     return pruned
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import nn
 
 from ..errors import InputError, describe
-from .candidates import candidate
-from .dependency_graph import PaddingAwareGraph
+from .candidates import candidates
+from .coupling import track
 from .fingerprint import fingerprint
-from .groups import FrozenGroup, Graph, Group
+from .groups import Graph
 from .inputs import Inputs, call
 from .stages import stages
 from .verification import MaskOracle
@@ -36,22 +35,10 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     """
     _check_forward(model, example_input)
     frozen_layers = _layers_under(model, freeze)
-    try:
-        couplings = list(PaddingAwareGraph.of(model, example_input).couplings())
-    except Exception as error:  # noqa: BLE001 - the dependency graph can raise anything on an unusual network
-        return Graph((), _all_frozen(model, f"its dependencies cannot be traced ({error})"), fingerprint(model))
-    stage_of = stages(model, example_input)
-    found = [candidate(c, stages=stage_of, freeze=frozen_layers) for c in couplings]
-    groups, failed = MaskOracle.of(model, example_input).judge([c for c in found if isinstance(c, Group)])
-    padded = {c.root for c in couplings if c.is_padded}
-    frozen = [c for c in found if isinstance(c, FrozenGroup)]
-    frozen += [_explained(f) if f.name in padded else f for f in failed]
-    return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model))
-
-
-def _explained(frozen: FrozenGroup) -> FrozenGroup:
-    reason = "a zero-padded shortcut (F.pad) gives these channels a fixed place beside those of a narrower layer"
-    return replace(frozen, reason=f"{reason}: {frozen.reason}")
+    tracker = track(copy.deepcopy(model).eval(), example_input)
+    found, frozen = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
+    groups, failed = MaskOracle.of(model, example_input).judge(found)
+    return Graph(with_weights(model, groups), (*frozen, *failed), fingerprint(model))
 
 
 def _check_forward(model: nn.Module, example_input: Inputs) -> None:
@@ -81,12 +68,3 @@ def _layers_under(model: nn.Module, names: Sequence[str]) -> frozenset[str]:
             )
         )
     return frozenset(layer for layer in layers for name in names if layer == name or layer.startswith(f"{name}."))
-
-
-def _all_frozen(model: nn.Module, reason: str) -> tuple[FrozenGroup, ...]:
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    return tuple(
-        FrozenGroup(name, (name,), module.weight.shape[0], reason)
-        for name, module in model.named_modules()
-        if isinstance(module, kinds)
-    )

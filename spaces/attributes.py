@@ -1,0 +1,102 @@
+"""Sizes that modules keep as attributes, such as ``num_heads``, and that must follow what is removed.
+
+A forward pass that reshapes by a stored number fails once the number no longer fits. Which attributes hold such a
+number cannot be read off a network in general, so it is tried: those of the modules around a group whose value is a
+size of the group are made to follow, and the mask oracle says whether the network then means what it should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from torch import nn
+
+from .groups import Group, SizeAttribute
+
+_NEVER = frozenset({"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans"})
+
+
+def followers(model: nn.Module, group: Group) -> tuple[SizeAttribute, ...]:
+    """Return every attribute around ``group`` whose value is one of the group's sizes.
+
+    Around are the modules that hold the group's layers directly, and those layers where they are no plain ones.
+    """
+    sizes = {s for s in _sizes(model, group) if s % group.channels == 0}
+    found: dict[SizeAttribute, None] = {}
+    for name in _around(group):
+        module = model.get_submodule(name)
+        if not type(module).__module__.startswith("torch.nn"):
+            found.update(dict.fromkeys(a for a in _numbers(name, module) if a.value in sizes))
+    return tuple(found)
+
+
+def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator[tuple[SizeAttribute, ...]]:
+    """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
+    names = list(dict.fromkeys(a.name for a in candidates))
+    tried: set[tuple[SizeAttribute, ...]] = set()
+    for wanted in _name_sets(names):
+        chosen = tuple(a for a in candidates if a.name in wanted)
+        if chosen and chosen not in tried and len(tried) < most:
+            tried.add(chosen)
+            yield chosen
+
+
+def apply_sizes(model: nn.Module, rules: Iterable[tuple[SizeAttribute, int, int]]) -> None:
+    """Set each attribute to ``value * kept / of``, in place."""
+    for attribute, kept, of in rules:
+        module = model.get_submodule(attribute.module)
+        value = attribute.value * kept // of
+        if attribute.index is None:
+            setattr(module, attribute.name, value)
+            continue
+        items = list(getattr(module, attribute.name))
+        items[attribute.index] = value
+        setattr(module, attribute.name, type(getattr(module, attribute.name))(items))
+
+
+_USUAL = frozenset(
+    """num_heads heads n_heads n_head num_attention_heads num_kv_heads num_key_value_heads num_key_value_groups attn_dim
+    all_head_size inner_dim groups num_groups width channels split_indices""".split()
+)
+"""Names under which heads and widths are usually kept; tried first."""
+
+
+def _name_sets(names: list[str]) -> Iterator[set[str]]:
+    yield set(names) & _USUAL
+    yield set(names)
+    for name in names:
+        yield {name}
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            yield {first, second}
+    for name in names:
+        yield set(names) - {name}
+
+
+def _sizes(model: nn.Module, group: Group) -> set[int]:
+    sizes = {group.channels}
+    for piece in group.slices:
+        removed = sum(len(row) for row in piece.positions)
+        sizes.add(removed)
+        sizes.update({len(piece.positions[0]) * group.channels})
+    heads = {s // 3 for s in sizes if s % 3 == 0}  # queries, keys and values are often made by one layer
+    return sizes | heads
+
+
+def _around(group: Group) -> list[str]:
+    parents = [layer.rpartition(".")[0] for layer in group.layers]
+    return list(dict.fromkeys([*parents, *group.layers]))
+
+
+def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:
+    for attribute, value in vars(module).items():
+        if attribute in _NEVER or attribute.startswith("__"):
+            continue
+        if _is_size(value):
+            yield SizeAttribute(name, attribute, None, value)
+        elif type(value) in (list, tuple) and all(_is_size(v) for v in value):
+            yield from (SizeAttribute(name, attribute, i, v) for i, v in enumerate(value))
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 1

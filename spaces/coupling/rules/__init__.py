@@ -1,0 +1,31 @@
+"""How labels pass through each operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .contraction import CONTRACTIONS
+from .convolution import CONVOLUTIONS
+from .fallback import fallback
+from .movement import MOVEMENTS, move
+from .normalisation import NORMALISATIONS
+from .pointwise import pointwise
+from .reduction import REDUCTIONS, reduce
+from .rule import Rule
+
+
+def rule_for(func: Any) -> Rule:
+    """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
+    name = func.overloadpacket.__name__.rstrip("_")
+    for table in (CONTRACTIONS, CONVOLUTIONS, NORMALISATIONS):
+        if name in table:
+            return table[name]
+    if name in MOVEMENTS:
+        return move
+    if name in REDUCTIONS:
+        return reduce
+    if torch.Tag.pointwise in func.tags:
+        return pointwise
+    return fallback

@@ -1,0 +1,122 @@
+"""Operations that move elements about: applied to the labels just as to the elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..atoms import FIXED
+from ..state import Tracker
+from ..values import Value, as_activation, compact, meet, moved
+from .rule import tensors
+
+MOVEMENTS = frozenset(
+    """alias as_strided cat chunk clone detach diagonal expand flip gather im2col index index_select lift_fresh
+    narrow permute pixel_shuffle pixel_unshuffle repeat repeat_interleave reshape roll rot90 select slice split
+    split_with_sizes squeeze stack t take transpose unbind unfold unsafe_chunk unsafe_split unsafe_view unsqueeze view
+    channel_shuffle native_channel_shuffle _unsafe_view _reshape_alias _to_copy contiguous constant_pad_nd tril triu
+    unsafe_split_with_sizes view_as expand_as split_copy copy""".split()
+)
+_JOINS = frozenset({"cat", "stack"})
+
+
+def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    """Return the values after the move."""
+    name = func.overloadpacket.__name__.rstrip("_")
+    if name in _JOINS:
+        return [_joined(tracker, func, args, kwargs, out)]
+    if name == "copy":
+        return [_copied(tracker, args)]
+    if name == "constant_pad_nd":
+        return [_padded(tracker, args, out)]
+    value = tracker.value(args[0])
+    results = []
+    outputs = tensors(out)
+    for position, tensor in enumerate(outputs):
+
+        def apply(part: torch.Tensor, position: int = position) -> torch.Tensor:
+            result = func(part, *args[1:], **_without_types(kwargs))
+            return tensors(result)[position]
+
+        results.append(moved(value, tensor.shape, apply))
+    _note_boxes(tracker, name, value, results)
+    return results
+
+
+def _without_types(kwargs: Any) -> dict[str, Any]:
+    return {k: v for k, v in kwargs.items() if k not in {"dtype", "layout", "device", "pin_memory", "memory_format"}}
+
+
+def _note_boxes(tracker: Tracker, name: str, value: Value, results: list[Value]) -> None:
+    before = _full_dims(value)
+    if name.endswith("view") or name in {"reshape", "_reshape_alias"}:
+        labels = results[0].labels
+        if labels is not None and _full_dims(results[0]) > before:
+            tracker.boxes.append(labels)
+    if "split" in name and len(results) > 1 and all(r.labels is not None for r in results):
+        _note_split(tracker, results)
+
+
+def _note_split(tracker: Tracker, results: list[Value]) -> None:
+    parts = [r.labels for r in results if r.labels is not None]
+    if len({p.shape for p in parts}) == 1 and _full_dims(results[0]) > 0:
+        tracker.boxes.append(torch.stack(parts))
+
+
+def _full_dims(value: Value) -> int:
+    return 0 if value.labels is None else sum(size > 1 for size in value.labels.shape)
+
+
+def _joined(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> Value:
+    parts = list(args[0])
+    values = [tracker.value(t) for t in parts]
+    keep = [i for i, t in enumerate(parts) if t.numel() > 0]
+    if all(values[i].labels is None for i in keep):
+        labels = [as_activation(values[i], tracker.atoms) for i in keep]
+    else:
+        labels = _labels_beside(tracker, [values[i] for i in keep], func, args)
+    full = [part.expand(values[i].shape).contiguous() for part, i in zip(labels, keep, strict=True)]
+    return Value(tuple(out.shape), compact(func(full, *args[1:], **kwargs)))
+
+
+def _labels_beside(tracker: Tracker, values: list[Value], func: Any, args: Any) -> list[torch.Tensor]:
+    """Label parameters that are joined to activations (class tokens) like the activations beside them."""
+    name = func.overloadpacket.__name__
+    dim = args[1] if len(args) > 1 else 0
+    labels, rank = next((v.labels, len(v.shape)) for v in values if v.labels is not None)
+    beside = compact(labels).narrow(dim % rank, 0, 1) if name == "cat" else labels
+    found = []
+    for value in values:
+        if value.labels is not None:
+            found.append(value.labels)
+            continue
+        if beside.shape != torch.Size([1] * beside.dim()) and beside.dim() == len(value.shape):
+            for source in value.sources:
+                meet(source, beside, tracker.atoms)
+            found.append(beside)
+        else:
+            found.append(as_activation(value, tracker.atoms))
+    return found
+
+
+def _copied(tracker: Tracker, args: Any) -> Value:
+    from .pointwise import combine
+
+    target = tuple(args[0].shape)
+    return (
+        combine(tracker, [tracker.value(args[1])], target) if args[1].dim() <= len(target) else tracker.value(args[0])
+    )
+
+
+def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:
+    """Extend labels over a padded dimension where they do not change along it; elsewhere the padding is fixed."""
+    value, pad = tracker.value(args[0]), list(args[1])
+    labels = as_activation(value, tracker.atoms)
+    for i in range(0, len(pad), 2):
+        dim = labels.dim() - 1 - i // 2
+        if labels.shape[dim] > 1 and (pad[i] or pad[i + 1]):
+            amounts = [0] * (2 * (labels.dim() - dim))
+            amounts[-2:] = pad[i : i + 2]
+            labels = torch.nn.functional.pad(labels, amounts, value=FIXED)
+    return Value(tuple(out.shape), labels)

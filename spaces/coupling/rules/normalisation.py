@@ -1,0 +1,61 @@
+"""Normalisations: over each channel alone, or across channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..state import Tracker
+from ..values import Source, Value, as_activation, meet
+from .rule import Rule, opaque, tensors
+
+
+def _batch_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    labels = as_activation(tracker.value(args[0]), tracker.atoms)
+    for parameter in tensors(args[1:5]):
+        _beside_channels(tracker, parameter, labels)
+    return [Value(tuple(args[0].shape), tracker.atoms.roots(labels)), *opaque(out)[1:]]
+
+
+def _beside_channels(tracker: Tracker, parameter: torch.Tensor, labels: torch.Tensor) -> None:
+    for source in tracker.value(parameter).sources:
+        if labels.dim() > 1:
+            index = tuple(i.view(1, -1, *[1] * (labels.dim() - 2)) for i in source.indices)
+            meet(Source(source.tensor, source.shape, index), labels, tracker.atoms)
+
+
+def _layer_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    labels = as_activation(tracker.value(args[0]), tracker.atoms)
+    for parameter in tensors(args[2:4]):
+        for source in tracker.value(parameter).sources:
+            lifted = tuple(i.view([1] * (labels.dim() - i.dim()) + list(i.shape)) for i in source.indices)
+            meet(Source(source.tensor, source.shape, lifted), labels, tracker.atoms)
+    tracker.atoms.mix(labels.unique().tolist())
+    return [Value(tuple(args[0].shape), tracker.atoms.roots(labels)), *opaque(out)[1:]]
+
+
+def _group_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    value = tracker.value(args[0])
+    labels = as_activation(value, tracker.atoms)
+    groups = int(args[6])
+    for parameter in tensors(args[1:3]):
+        _beside_channels(tracker, parameter, labels)
+    if labels.shape[1] > 1 and 1 < groups < labels.shape[1]:
+        tracker.boxes.append(labels.reshape(groups, -1))
+    if groups < args[0].shape[1]:
+        tracker.atoms.mix(labels.unique().tolist())
+    return [Value(tuple(args[0].shape), tracker.atoms.roots(labels)), *opaque(out)[1:]]
+
+
+NORMALISATIONS: dict[str, Rule] = {
+    "native_batch_norm": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit_no_training": _batch_norm,
+    "_batch_norm_no_update": _batch_norm,
+    "cudnn_batch_norm": _batch_norm,
+    "batch_norm": _batch_norm,
+    "native_layer_norm": _layer_norm,
+    "_fused_rms_norm": _layer_norm,
+    "native_group_norm": _group_norm,
+}

@@ -1,0 +1,55 @@
+"""What is known so far while a network runs: the value of every tensor seen, and the atoms united."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from .atoms import Atoms
+from .values import Value, compact
+
+
+@dataclass
+class Tracker:
+    """The labels of one network."""
+
+    atoms: Atoms = field(default_factory=Atoms)
+    values: dict[int, Value] = field(default_factory=dict)
+    kept: list[torch.Tensor] = field(default_factory=list)
+    """Holds every tensor, so that no identity is used twice during a run."""
+    boxes: list[torch.Tensor] = field(default_factory=list)
+    """Labels of dimensions that a view has split: what is removed must stay a box."""
+    produced: dict[tuple[str, int], None] = field(default_factory=dict)
+    """Tensor dimensions that make channels, in order of first use."""
+    whole_groups: set[str] = field(default_factory=set)
+    """Weights of grouped convolutions of which whole groups are removed."""
+    last: bool = False
+    """Whether this is the last pass, in which doubts are settled."""
+
+    def value(self, tensor: torch.Tensor) -> Value:
+        """Return what is known about ``tensor``; nothing is known of constants."""
+        return self.values.get(id(tensor)) or Value.uniform(tensor.shape)
+
+    def set(self, tensor: torch.Tensor, value: Value) -> None:
+        """Note what is known about ``tensor``."""
+        self.values[id(tensor)] = value
+        self.kept.append(tensor)
+
+    def produce(self, tensor: str, dim: int, size: int) -> torch.Tensor:
+        """Return the atoms of channels that a parameter makes, shape ``(size,)``."""
+        self.produced.setdefault((tensor, dim))
+        return self.atoms.of(tensor, dim, size)
+
+    def settle_boxes(self) -> None:
+        """Unite what stands at the same place of a split dimension's parts, unless the parts are whole already.
+
+        Heads have been united by the product that mixes them by now; what is left are halves and shuffled groups,
+        which must stay of one size.
+        """
+        for box in self.boxes:
+            roots = compact(self.atoms.roots(box))
+            full = [d for d in range(roots.dim()) if roots.shape[d] > 1]
+            if len(full) > 1:
+                for column in roots.movedim(full[-1], 0).flatten(1):
+                    self.atoms.unite_all(column.unique().tolist())

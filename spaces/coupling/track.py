@@ -1,0 +1,76 @@
+"""Running a network once with a label beside every element, to see which channels meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from ..inputs import Inputs, call, tensors_of
+from ..slicing import named_tensors
+from .atoms import FIXED
+from .rules import rule_for
+from .state import Tracker
+from .values import Value
+
+
+def track(model: nn.Module, inputs: Inputs) -> Tracker:
+    """Run ``model``, in eval mode, on ``inputs`` and return what was united.
+
+    The network runs twice: what the first run unites helps the second to tell scalars from channels.
+    """
+    tracker = Tracker()
+    for tracker.last in (False, True):
+        tracker.values.clear()
+        tracker.boxes.clear()
+        _run(tracker, model, inputs)
+        tracker.settle_boxes()
+        tracker.kept.clear()
+    tracker.values.clear()
+    return tracker
+
+
+def _run(tracker: Tracker, model: nn.Module, inputs: Inputs) -> None:
+    for name, tensor in named_tensors(model).items():
+        tracker.values.setdefault(id(tensor), Value.parameter(name, tensor))
+    for tensor in tensors_of(inputs):
+        tracker.set(tensor, Value.uniform(tensor.shape, FIXED))
+    with torch.no_grad(), _plain_attention(), _LabelMode(tracker):
+        outputs = call(model, inputs)
+    for tensor in tensors_of(outputs):
+        labels = tracker.value(tensor).labels
+        if labels is not None:
+            tracker.atoms.fix(labels.unique().tolist(), "its channels are an output of the network")
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Let attention run as the matrix products it consists of."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class _LabelMode(TorchDispatchMode):
+    """Applies each operation's rule beside the operation."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        with _disable_current_modes():
+            values = rule_for(func)(self.tracker, func, args, kwargs or {}, out)
+            for tensor, value in zip(tensors_of(out), values, strict=True):
+                self.tracker.set(tensor, value)
+        return out
