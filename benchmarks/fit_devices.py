@@ -128,7 +128,7 @@ def fit_cortex_m4(data: Path) -> Device:
         name="cortex-m4",
         description=(
             "NUCLEO-L4R5ZI: Cortex-M4 at 120 MHz, 2 MB flash, 640 KB RAM. It runs int8: costs are of the network "
-            "deployed as int8, while accuracy is measured at fp32 in this version of Espalier."
+            "deployed as int8; accuracy is of the precision asked for."
         ),
         runtime="X-CUBE-AI",
         runtime_version="8.1.0",

@@ -81,7 +81,10 @@ def search(
     types: Annotated[
         str | None,
         typer.Option(
-            "--types", metavar="NAMES", help="Pruning types: channel, none. Default: channel.", show_default=False
+            "--types",
+            metavar="NAMES",
+            help="Pruning types: channel, nm, weight, none. Default: channel.",
+            show_default=False,
         ),
     ] = None,
     criteria: Annotated[
@@ -90,6 +93,15 @@ def search(
             "--criteria",
             metavar="NAMES",
             help="How channels are ranked: l1, l2, bn_scale, fpgm, taylor, random. Default: l2.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="NAMES",
+            help="fp32, int8 or fp32,int8: what candidates run at; int8 is quantised after training. Default: fp32.",
             show_default=False,
         ),
     ] = None,
@@ -127,7 +139,8 @@ def search(
     given = {
         "task": task, "device": device, "out": out, "trials": trials, "budget": budget, "workers": workers,
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
-        "types": types, "criteria": criteria, "sampler": sampler, "seed": seed, "samples": samples, "data": data,
+        "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
+        "samples": samples, "data": data,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

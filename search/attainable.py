@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import ConstraintError, InputError, describe
 from ..evaluators.objectives import Constraint, Objective
@@ -34,7 +35,7 @@ def check_objectives(objectives: tuple[Objective, ...], dense: Metrics, device: 
 def check_constraints(
     constraints: tuple[Constraint, ...], space: SearchSpace, evaluator: SearchEvaluator, dense: Metrics
 ) -> None:
-    """Check that the dense network or the most pruned one meets each constraint on a cost.
+    """Check that the dense network or the most pruned one, at some precision, meets each constraint on a cost.
 
     Accuracy is left to the search: fine-tuning may raise it.
 
@@ -44,21 +45,22 @@ def check_constraints(
     on_costs = [c for c in constraints if c.objective.name != "accuracy"]
     if not on_costs:
         return
-    pruned = evaluator.cost(most_pruned(space)).metrics
+    leasts = [replace(least, precision=p) for p in space.precisions for least in most_pruned(space)]
+    extremes = [dense, *(evaluator.cost(least).metrics for least in leasts)]
     for constraint in on_costs:
-        if min(constraint.violation(dense), constraint.violation(pruned)) > 0:
-            raise _unattainable(constraint, dense, pruned)
+        if min(constraint.violation(metrics) for metrics in extremes) > 0:
+            raise _unattainable(constraint, extremes)
 
 
-def most_pruned(space: SearchSpace) -> Policy:
-    """Return the policy that keeps the fewest channels of every group."""
-    values = {p.name: p.low if p.kind == "int" else p.choices[0] for p in space.parameters}
-    return space.policy(values)
+def most_pruned(space: SearchSpace) -> tuple[Policy, ...]:
+    """Return, for each pruning type, the policy that keeps the least of every group that the type has an offer for."""
+    kinds = dict.fromkeys(kind for group in space.graph for kind in space.offered(group))
+    return tuple(space.uniform(kind, 0) for kind in kinds)
 
 
-def _unattainable(constraint: Constraint, dense: Metrics, pruned: Metrics) -> ConstraintError:
+def _unattainable(constraint: Constraint, extremes: Sequence[Metrics]) -> ConstraintError:
     name, unit = constraint.objective.name, constraint.objective.unit
-    known = [value for metrics in (dense, pruned) if (value := metrics.get(name)) is not None]
+    known = [value for metrics in extremes if (value := metrics.get(name)) is not None]
     if not known:
         return ConstraintError(
             describe(

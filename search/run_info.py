@@ -102,6 +102,8 @@ class RunInfo:
     study_name: str
     dense: DenseNetwork
     graph: GraphSummary
+    quantisation: Mapping[str, Any] | None = None
+    """How int8 files are made from weights and training data; ``None`` where the run searches no int8."""
 
     @property
     def model_fingerprint(self) -> str:
@@ -169,6 +171,7 @@ class RunInfo:
             f"the {what}'s fingerprint": (self.fingerprints.get(what), stored.fingerprints.get(what))
             for what in (*stored.fingerprints, *self.fingerprints)
         }
+        compared["the way to int8"] = (self.quantisation, stored.quantisation)
         compared["samples"] = (self.samples, stored.samples)
         compared["Espalier's major version"] = (_major(self.versions), _major(stored.versions))
         differences = [

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import optuna
 
 from ..errors import Interrupted
 from ..evaluators.objectives import Constraint
+from ..evaluators.quantisation import RECIPE
 from ..evaluators.request import Evaluation
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
@@ -74,7 +76,7 @@ def run_search(
         constraints: such as ``latency_ms<=5``.
         types: pruning types.
         criteria: importance criteria.
-        precision: ``fp32``.
+        precision: ``fp32``, ``int8`` or both; an int8 candidate is fine-tuned at fp32 and then quantised.
         sampler: ``tpe``, ``nsga2`` or ``random``.
         seed: of everything random.
         samples: training samples that each candidate is fine-tuned on; by default the task decides.
@@ -165,6 +167,7 @@ class _Search:
             samples=self.subject.samples,
             fingerprints=dict(self.subject.fingerprints),
             versions=installed_versions(),
+            quantisation=_quantisation(self.options),
         )
         given.check_resumes(stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
@@ -253,7 +256,12 @@ def _new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluat
         study_name=f"espalier-{subject.task_name}-{uuid4().hex[:8]}",
         dense=_dense_network(dense),
         graph=GraphSummary.of(subject.space.graph),
+        quantisation=_quantisation(options),
     )
+
+
+def _quantisation(options: SearchOptions) -> dict[str, Any] | None:
+    return RECIPE.to_dict() if "int8" in options.precision else None
 
 
 def _dense_network(dense: Evaluation) -> DenseNetwork:

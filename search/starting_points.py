@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..spaces.policy import Policy
+from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.search_space import SearchSpace
 
 LADDER = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)
@@ -34,14 +35,26 @@ def uniform_ladder(space: SearchSpace) -> Iterable[StartingPoint]:
         yield StartingPoint(f"uniform {sparsity:.3g}", policy)
 
 
-KINDS: tuple[Callable[[SearchSpace], Iterable[StartingPoint]], ...] = (dense, uniform_ladder)
+def zeroing_ladders(space: SearchSpace) -> Iterable[StartingPoint]:
+    """Yield, for each type that zeroes weights and was asked for, the most and the least that it keeps everywhere."""
+    for kind in (name for name in space.types if PRUNING_TYPES.get(name).zeroes):
+        most = max((len(space.amounts(group, kind)) for group in space.graph), default=0)
+        for index in (most - 1, 0) if most else ():
+            policy = space.uniform(kind, index)
+            words = next(PRUNING_TYPES.get(kind).words(c) for c in policy.choices.values() if c.type == kind)
+            yield StartingPoint(f"uniform {words}", policy)
+
+
+KINDS: tuple[Callable[[SearchSpace], Iterable[StartingPoint]], ...] = (dense, uniform_ladder, zeroing_ladders)
 
 
 def starting_points(space: SearchSpace) -> tuple[StartingPoint, ...]:
-    """Return the starting points of ``space``, each distinct policy once, in the order to try them."""
+    """Return the starting points of ``space`` at each precision, each policy once, in the order to try them."""
     points: dict[Policy, StartingPoint] = {}
     for kind in KINDS:
         for point in kind(space):
-            inside = space.policy(space.values(point.policy))
-            points.setdefault(inside, StartingPoint(point.origin, inside))
+            for precision in space.precisions:
+                origin = point.origin if precision == "fp32" else f"{point.origin} {precision}"
+                inside = space.policy(space.values(replace(point.policy, precision=precision)))
+                points.setdefault(inside, StartingPoint(origin, inside))
     return tuple(points.values())

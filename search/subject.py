@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from ..errors import InputError, describe
-from ..evaluators.data import as_network_input, batches
 from ..evaluators.fidelity import default_samples
+from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
 from ..evaluators.objectives import Constraint, objective
+from ..evaluators.ranking_samples import ranking_samples
 from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
 from ..evaluators.task import Task
 from ..evaluators.task_checks import check_task, data_fingerprint
@@ -25,8 +25,8 @@ from ..spaces.criteria import CRITERIA
 from ..spaces.fingerprint import weights_digest
 from ..spaces.groups import Graph
 from ..spaces.policy import Policy
+from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import Rankings, rank
-from ..spaces.samples import RANKING_SAMPLES, Samples, at_most
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
 from .options import SearchOptions
@@ -81,11 +81,13 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         rankings: of an earlier search of the same run; ranked anew where there are none.
 
     Raises:
-        InputError: task, device, types or criteria cannot be used, or nothing of the network can be pruned.
+        InputError: task, device, precisions, types or criteria cannot be used, or nothing of the network can be pruned.
     """
     for criterion in options.criteria:
         CRITERIA.get(criterion)
     device = load_device(options.device)
+    for precision in options.precision:
+        deployed_precision(device, precision)
     data = None if options.data is None else Path(options.data)
     found = load_task(task, data=data) if isinstance(task, str) else task
     check_task(found)
@@ -96,7 +98,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         types=options.types,
         criteria=options.criteria,
         precisions=options.precision,
-        channel_multiple=device.alignment("fp32"),
+        channel_multiple=math.lcm(*(device.alignment(precision) for precision in options.precision)),
     )
     _check_prunable(space)
     ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
@@ -116,7 +118,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
             "device": hashlib.sha256(device.to_yaml().encode()).hexdigest()[:16],
         },
         rankings=ranked.to_dict(),
-        limits=_limits(device),
+        limits=_limits(device, options.types),
     )
 
 
@@ -129,11 +131,7 @@ def build_evaluator(
 
 
 def _rank(model: Any, graph: Graph, task: Task, options: SearchOptions) -> Rankings:
-    # Shuffled, as training data may be sorted by class.
-    generator = torch.Generator().manual_seed(options.seed)
-    walk = batches(task.train, name="train").walk(task.batch_size, generator=generator, limit=RANKING_SAMPLES)
-    shaped = ((as_network_input(inputs, task.example_input), targets) for inputs, targets in walk)
-    samples = Samples(at_most(shaped, RANKING_SAMPLES), task.loss)
+    samples = ranking_samples(task, seed=options.seed)
     return rank(model, graph, options.criteria, samples=samples, seed=options.seed)
 
 
@@ -150,6 +148,9 @@ def _check_prunable(space: SearchSpace) -> None:
     )
 
 
-def _limits(device: Device) -> tuple[Constraint, ...]:
-    limits = {"size_bytes": device.limits.flash_bytes, "peak_memory_bytes": device.limits.ram_bytes}
+def _limits(device: Device, types: Sequence[str]) -> tuple[Constraint, ...]:
+    # A runtime without kernels for zeros holds them in flash like any other number.
+    unread = any(PRUNING_TYPES.get(name).zeroes and not device.kernels_for(name) for name in types)
+    size = "dense_size_bytes" if unread else "size_bytes"
+    limits = {size: device.limits.flash_bytes, "peak_memory_bytes": device.limits.ram_bytes}
     return tuple(Constraint(objective(name), "<=", q.value) for name, q in limits.items() if q is not None)

@@ -60,7 +60,7 @@ def test_every_command_of_the_contract_is_there(espalier):
 
 def test_search_offers_only_what_is_real(espalier):
     shown = espalier("search", "--help").out
-    for absent in ("dask", "ray", "int8", "--address", "--precision", "hessian", "lamp"):
+    for absent in ("dask", "ray", "--address", "hessian", "lamp"):
         assert absent not in shown
 
 

@@ -33,7 +33,7 @@ def test_what_is_no_duration(text):
         ({"objectives": ""}, InputError, "at least one"),
         ({"constraints": ["latency<>5"]}, ConstraintError, "latency<>5"),
         ({"constraints": ["lateny_ms<=5"]}, UnknownNameError, "latency_ms"),
-        ({"precision": "int8"}, InputError, "int8; expected fp32"),
+        ({"precision": "int9"}, UnknownNameError, "Did you mean 'int8'"),
         ({"sampler": "tpee"}, UnknownNameError, "Did you mean 'tpe'"),
         ({"storage": "study.db"}, InputError, "database URL"),
         ({"seed": -1}, InputError, "seed -1"),
