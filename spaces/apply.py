@@ -53,10 +53,9 @@ def prune(
         ranked = choice.criterion is not None and not kind.zeroes
         ranking = known.of(str(choice.criterion), name) if ranked else ()
         removed.append((group, kind.removed(group, choice, ranking)))
-    positions = positions_of(removed)
-    pruned = without(model, positions)
+    pruned = without(model, removed)
     if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
-        zero_weights_(pruned, model, graph, policy, sliced=positions, gradients=gradients or {})
+        zero_weights_(pruned, model, graph, policy, sliced=positions_of(removed), gradients=gradients or {})
     return pruned
 
 

@@ -104,6 +104,14 @@ def element_criterion(name: str) -> str:
     return name if isinstance(CRITERIA.get(name), ScoresElements) else MAGNITUDE
 
 
+def needs_gradients(policy: Policy) -> bool:
+    """Return whether gradients decide which single weights ``policy`` takes out."""
+    return any(
+        PRUNING_TYPES.get(c.type).zeroes and isinstance(CRITERIA.get(c.criterion or MAGNITUDE), ScoresElements)
+        for c in policy.choices.values()
+    )
+
+
 def masks_of(model: nn.Module, graph: Graph, policy: Policy) -> Masks:
     """Return the masks of a pruned network, from its own zeros.
 

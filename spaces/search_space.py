@@ -104,6 +104,22 @@ class SearchSpace:
         ranked_by = element_criterion(criterion) if PRUNING_TYPES.get(kind).zeroes else criterion
         return Choice(type=kind, criterion=ranked_by, kept=kept, of=of)
 
+    def uniform(self, kind: str, index: int, *, criterion: str | None = None) -> Policy:
+        """Return the policy that keeps the amount at ``index``, or the largest there is, of every group by one type.
+
+        Args:
+            kind: a pruning type; groups that it has nothing to offer for stay whole.
+            index: 0 keeps the least.
+            criterion: the space's first unless given.
+        """
+        choices = {}
+        for group in self.graph:
+            amounts = self.amounts(group, kind)
+            if amounts:
+                amount = amounts[min(index, len(amounts) - 1)]
+                choices[group.name] = self.choice(group, kind, amount, criterion or self.criteria[0])
+        return Policy.of(self.graph, choices, precision=self.precisions[0])
+
     def policy(self, values: Mapping[str, Value]) -> Policy:
         """Return the policy that the values of :attr:`parameters` mean.
 
