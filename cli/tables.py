@@ -105,7 +105,7 @@ def show_inspection(found: Inspection) -> None:
             ("frozen group", "channels", "reason"),
             [(frozen.name, str(frozen.channels), frozen.reason) for frozen in graph.frozen],
         )
-    print(f"Pruning types: {', '.join(found.pruning_types)}.")
+    show_table(("pruning type", f"on {found.device}"), [(name, note) for name, note in found.type_notes.items()])
     print(f"Widths on {found.device} are multiples of {found.channel_multiple}.\n")
     _show_cost(found)
 

@@ -34,6 +34,7 @@ OBJECTIVES: tuple[Objective, ...] = (
     Objective("accuracy", "maximize", "", ("metric",)),
     Objective("latency_ms", "minimize", "ms", ("latency",)),
     Objective("size_bytes", "minimize", "bytes", ("size",)),
+    Objective("dense_size_bytes", "minimize", "bytes", ("dense_size",)),
     Objective("macs", "minimize", "MACs"),
     Objective("params", "minimize", "parameters", ("parameters",)),
     Objective("peak_memory_bytes", "minimize", "bytes", ("memory", "peak_memory")),

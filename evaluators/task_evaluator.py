@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from torch import nn
 
 from ..errors import EspalierError, EvaluationError, RunFolderError, describe
 from ..spaces.apply import prune
+from ..spaces.evidence import gather
 from ..spaces.groups import Graph
-from ..spaces.masks import masks_of
+from ..spaces.masks import masks_of, needs_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
@@ -29,6 +30,7 @@ from .hardware.device import Device
 from .hardware.estimate import cost_model_for
 from .onnx_network import Deployed, deploy
 from .quantisation import digest
+from .ranking_samples import ranking_samples
 from .request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
 from .scoring import score
 from .sparse_size import with_sparse_size
@@ -54,6 +56,7 @@ class TaskEvaluator:
     threads: int = 1
     _dense: nn.Module | None = field(default=None, init=False, repr=False)
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
+    _gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
     def dense_model(self) -> nn.Module:
@@ -126,8 +129,15 @@ class TaskEvaluator:
 
     def pruned(self, policy: Policy) -> nn.Module:
         """Return the pruned network with the dense network's weights."""
-        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings)
+        gradients = self._element_gradients() if needs_gradients(policy) else None
+        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings, gradients=gradients)
         return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def _element_gradients(self) -> Mapping[str, torch.Tensor]:
+        # Computed in each process that needs them, from the same samples: as large as the network, they are not sent.
+        if self._gradients is None:
+            self._gradients = gather(self.dense_model, {"gradients"}, ranking_samples(self.task)).gradients
+        return self._gradients
 
     def recalibrated(self, policy: Policy) -> nn.Module:
         """Return the pruned network with the dense weights and BatchNorm statistics of its own: fidelity 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Inspection:
     channel_multiple: int
     """Widths worth searching on this device are multiples of it."""
     pruning_types: tuple[str, ...]
+    type_notes: Mapping[str, str]
+    """For each pruning type, what it gains on the device."""
     note: str
     """What a reader of the device's numbers must know; empty if they are what they seem."""
     graph: Graph
@@ -50,6 +53,7 @@ class Inspection:
             "model_fingerprint": self.graph.fingerprint,
             "channel_multiple": self.channel_multiple,
             "pruning_types": list(self.pruning_types),
+            "type_notes": dict(self.type_notes),
             "groups": [self._group(group) for group in self.graph.groups],
             "frozen": [asdict(frozen) for frozen in self.graph.frozen],
             "dense": cost,
@@ -91,12 +95,23 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
         device=device.name,
         channel_multiple=costs.alignment("fp32"),
         pruning_types=PRUNING_TYPES.names(),
+        type_notes={name: type_note(name, device) for name in PRUNING_TYPES},
         note=device.note("fp32"),
         graph=graph,
         cost=costs.estimate(model, task.example_input),
         layers=costs.profile(model, task.example_input),
         sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
     )
+
+
+def type_note(name: str, device: Device) -> str:
+    """Return what a pruning type gains on ``device``, in words."""
+    if not PRUNING_TYPES.get(name).zeroes:
+        return "offered"
+    kernels = device.kernels_for(name)
+    if kernels:
+        return f"kernels for {', '.join(kernels)}, which the latency told here gives no credit for; ask with --types"
+    return "no kernel on this device: smaller file only; ask with --types"
 
 
 def _sensitivities(task: Task, graph: Graph, device: Device, threads: int) -> tuple[Sensitivity, ...]:

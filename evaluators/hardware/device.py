@@ -5,6 +5,7 @@ A cost belongs to device x runtime x version x threads x precision, never to a d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ...errors import InputError, describe, unknown_name
 from .operations import KINDS
 
+_PATTERN = re.compile(r"[1-9]\d*:[1-9]\d*")
 FOLDER = Path(__file__).parent / "devices"
 FALLBACKS = {
     "pointwise_conv": "conv",
@@ -133,6 +135,9 @@ class Device(_Strict):
     channel_multiple: dict[str, int]
     """Per precision, the channel multiple worth searching on."""
     channel_multiple_source: str = Field(min_length=8)
+    sparse_kernels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Per precision, the zeros that the runtime's kernels skip: ``weight`` for any, or patterns such as ``2:4``."""
+    sparse_kernels_source: str = ""
     limits: Limits = Limits()
     cost_model: Literal["measured", "roofline"] = "roofline"
     reachable: bool = False
@@ -144,8 +149,18 @@ class Device(_Strict):
     fit: dict[str, FitError] = Field(default_factory=dict)
     """Per precision, how well the speeds predict."""
 
+    @field_validator("sparse_kernels")
+    @classmethod
+    def _known_kernels(cls, kernels: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in (name for names in kernels.values() for name in names):
+            if name != "weight" and not _PATTERN.fullmatch(name):
+                raise ValueError(f"sparse kernel {name!r}; expected weight, or a pattern such as 2:4")
+        return kernels
+
     @model_validator(mode="after")
     def _consistent(self) -> Device:
+        if self.sparse_kernels and len(self.sparse_kernels_source) < 8:
+            raise ValueError("sparse_kernels without a sparse_kernels_source")
         for precision in self.precisions:
             if precision not in self.channel_multiple:
                 raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
@@ -169,6 +184,15 @@ class Device(_Strict):
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on; 1 for a precision that the device does not know."""
         return self.channel_multiple.get(self.deployed_precision(precision) or precision, 1)
+
+    def kernels_for(self, pruning_type: str) -> tuple[str, ...]:
+        """Return the sparse kernels that gain from a pruning type, with their precisions; empty where none does."""
+        return tuple(
+            f"{name} at {precision}"
+            for precision, names in self.sparse_kernels.items()
+            for name in names
+            if (pruning_type == "nm" and name != "weight") or (pruning_type == "weight" and name == "weight")
+        )
 
     def note(self, precision: str = "fp32") -> str:
         """Return what a reader of this device's numbers must know; empty if they are what they seem."""
