@@ -18,7 +18,7 @@ from ..errors import EspalierError, EvaluationError, RunFolderError, describe
 from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
-from ..spaces.masks import masks_of, needs_gradients
+from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
@@ -56,7 +56,7 @@ class TaskEvaluator:
     threads: int = 1
     _dense: nn.Module | None = field(default=None, init=False, repr=False)
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
-    _gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
+    _squared_gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
     def dense_model(self) -> nn.Module:
@@ -129,15 +129,16 @@ class TaskEvaluator:
 
     def pruned(self, policy: Policy) -> nn.Module:
         """Return the pruned network with the dense network's weights."""
-        gradients = self._element_gradients() if needs_gradients(policy) else None
-        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings, gradients=gradients)
+        squares = self._squares() if needs_squared_gradients(policy) else None
+        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings, squared_gradients=squares)
         return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    def _element_gradients(self) -> Mapping[str, torch.Tensor]:
+    def _squares(self) -> Mapping[str, torch.Tensor]:
         # Computed in each process that needs them, from the same samples: as large as the network, they are not sent.
-        if self._gradients is None:
-            self._gradients = gather(self.dense_model, {"gradients"}, ranking_samples(self.task)).gradients
-        return self._gradients
+        if self._squared_gradients is None:
+            found = gather(self.dense_model, {"squared_gradients"}, ranking_samples(self.task))
+            self._squared_gradients = found.squared_gradients
+        return self._squared_gradients
 
     def recalibrated(self, policy: Policy) -> nn.Module:
         """Return the pruned network with the dense weights and BatchNorm statistics of its own: fidelity 0."""

@@ -24,7 +24,7 @@ def prune(
     *,
     rankings: Rankings | None = None,
     samples: Samples | None = None,
-    gradients: Mapping[str, torch.Tensor] | None = None,
+    squared_gradients: Mapping[str, torch.Tensor] | None = None,
 ) -> nn.Module:
     """Return a smaller network; ``model`` is untouched and shares nothing with it.
 
@@ -37,8 +37,8 @@ def prune(
         policy: what to remove.
         rankings: of the policy's criteria, computed once; without them they are computed here.
         samples: training data for criteria that need it, where ``rankings`` is not given.
-        gradients: of the loss by parameter name, for criteria that rank single weights by them; without them the
-            weights' magnitude decides.
+        squared_gradients: mean squares of the gradients of single samples, by parameter name, for criteria that rank
+            single weights by them; without them the weights' magnitude decides.
 
     Raises:
         InputError: the policy belongs to another network, or names a group that the network has not.
@@ -55,7 +55,8 @@ def prune(
         removed.append((group, kind.removed(group, choice, ranking)))
     pruned = without(model, removed)
     if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
-        zero_weights_(pruned, model, graph, policy, sliced=positions_of(removed), gradients=gradients or {})
+        squares = squared_gradients or {}
+        zero_weights_(pruned, model, graph, policy, sliced=positions_of(removed), squared_gradients=squares)
     return pruned
 
 

@@ -21,14 +21,22 @@ from .weights import as_rows, from_rows
 MAGNITUDE = "l1"
 """The criterion that stands for all those without scores of their own for single weights: the norm of one weight is its
 magnitude."""
+_SAME = {"taylor": "hessian"}
+"""Criteria that rank single weights as another one does: the mean over samples of the squared product of gradient and
+weight is, for one weight, twice the Fisher estimate."""
 
 
 @runtime_checkable
 class ScoresElements(Protocol):
     """A criterion that says what single weights are worth; the others leave that to the weights' magnitude."""
 
-    def element_scores(self, tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Return one score for each weight, in the shape of ``tensor``: the higher, the more it is worth keeping."""
+    def element_scores(self, tensor: torch.Tensor, squared_gradient: torch.Tensor) -> torch.Tensor:
+        """Return one score for each weight, in the shape of ``tensor``: the higher, the more it is worth keeping.
+
+        Args:
+            tensor: the weight.
+            squared_gradient: mean square of the gradients of single samples, in the same shape.
+        """
         ...
 
 
@@ -100,14 +108,15 @@ NO_MASKS = Masks()
 
 
 def element_criterion(name: str) -> str:
-    """Return the criterion that ranks single weights where ``name`` is asked for: itself, or magnitude."""
-    return name if isinstance(CRITERIA.get(name), ScoresElements) else MAGNITUDE
+    """Return the criterion that ranks single weights where ``name`` is asked for: its like for them, or magnitude."""
+    criterion = CRITERIA.get(_SAME.get(name, name))
+    return _SAME.get(name, name) if isinstance(criterion, ScoresElements) else MAGNITUDE
 
 
-def needs_gradients(policy: Policy) -> bool:
-    """Return whether gradients decide which single weights ``policy`` takes out."""
+def needs_squared_gradients(policy: Policy) -> bool:
+    """Return whether squared gradients decide which single weights ``policy`` takes out."""
     return any(
-        PRUNING_TYPES.get(c.type).zeroes and isinstance(CRITERIA.get(c.criterion or MAGNITUDE), ScoresElements)
+        PRUNING_TYPES.get(c.type).zeroes and element_criterion(c.criterion or MAGNITUDE) != MAGNITUDE
         for c in policy.choices.values()
     )
 
@@ -154,7 +163,7 @@ def zero_weights_(
     policy: Policy,
     *,
     sliced: Positions,
-    gradients: Mapping[str, torch.Tensor],
+    squared_gradients: Mapping[str, torch.Tensor],
 ) -> None:
     """Zero the weights that ``policy`` wants zero, in place.
 
@@ -164,13 +173,13 @@ def zero_weights_(
         graph: its trace.
         policy: what to remove.
         sliced: what was cut from ``dense`` to make ``pruned``.
-        gradients: of the loss, by the names of the dense network's parameters; criteria that score single weights by
-            them fall back to magnitude where one is absent.
+        squared_gradients: mean squares of the gradients of single samples, by the names of the dense network's
+            parameters; criteria that score single weights by them fall back to magnitude where one is absent.
     """
     own, whole = named_tensors(pruned), named_tensors(dense)
     for name, claims in _claims(graph, policy).items():
         for weight, _, choice in claims:
-            scores = _cut(_scores(choice, whole[name], gradients.get(name)), name, sliced)
+            scores = _cut(_scores(choice, whole[name], squared_gradients.get(name)), name, sliced)
             rows = _cut_vector(_owned(weight), sliced.get((name, weight.dim), set()))
             found = as_rows(scores, weight.dim)
             kept = torch.ones_like(found, dtype=torch.bool)
@@ -199,10 +208,10 @@ def _pattern(claims: list[tuple[Weight, Group, Choice]]) -> Amount | None:
     return patterns.pop() if len(patterns) == 1 and len(rows) == weight.shape[weight.dim] else None
 
 
-def _scores(choice: Choice, tensor: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tensor:
-    criterion = CRITERIA.get(choice.criterion or MAGNITUDE)
-    if gradient is not None and isinstance(criterion, ScoresElements):
-        return criterion.element_scores(tensor.detach(), gradient)
+def _scores(choice: Choice, tensor: torch.Tensor, squared_gradient: torch.Tensor | None) -> torch.Tensor:
+    criterion = CRITERIA.get(element_criterion(choice.criterion or MAGNITUDE))
+    if squared_gradient is not None and isinstance(criterion, ScoresElements):
+        return criterion.element_scores(tensor.detach(), squared_gradient)
     return tensor.detach().abs()
 
 

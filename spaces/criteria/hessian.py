@@ -30,6 +30,10 @@ class DiagonalHessian:
         """Return the estimated change of the loss for each channel, in the loss's unit, shape ``(channels,)``."""
         return torch.stack([self._change(piece, evidence) for piece in self._producers(group, evidence)]).sum(0)
 
+    def element_scores(self, tensor: torch.Tensor, squared_gradient: torch.Tensor) -> torch.Tensor:
+        """Return the estimated change of the loss for each single weight, in the shape of ``tensor``."""
+        return squared_gradient * tensor.float().square() / 2
+
     def _change(self, piece: Slice, evidence: Evidence) -> torch.Tensor:
         weight = evidence.tensors[piece.tensor].detach().float()
         change = evidence.squared_gradients[piece.tensor] * weight.square() / 2

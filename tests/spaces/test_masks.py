@@ -12,7 +12,7 @@ from torch import nn
 from espalier.errors import InputError
 from espalier.spaces import PRUNING_TYPES, Choice, Group, Policy, prune, rank, trace
 from espalier.spaces.groups import Weight
-from espalier.spaces.masks import Mask, Masks, broken_promises, element_criterion, masks_of, needs_gradients
+from espalier.spaces.masks import Mask, Masks, broken_promises, element_criterion, masks_of, needs_squared_gradients
 from espalier.spaces.weights import as_rows, from_rows
 
 
@@ -113,20 +113,23 @@ def test_groups_that_share_a_weight_mask_their_own_rows():
 
 def test_gradients_decide_where_a_criterion_scores_single_weights_by_them():
     model, graph = _traced(Perceptron)
-    policy = Policy.of(graph, {"second": _nm(1, 4, "taylor")})
+    policy = Policy.of(graph, {"second": _nm(1, 4, "hessian")})
     gradient = torch.zeros(16, 24)
     gradient[:, 3::4] = 1
-    small = prune(model, graph, policy, gradients={"second.weight": gradient})
+    small = prune(model, graph, policy, squared_gradients={"second.weight": gradient})
     assert bool((small.second.weight.view(16, 6, 4) != 0)[..., 3].all())
     assert int((small.second.weight != 0).sum()) == 16 * 6
-    assert needs_gradients(policy)
+    assert needs_squared_gradients(policy)
     by_size = prune(model, graph, policy)
     assert torch.equal(
         by_size.second.weight, prune(model, graph, Policy.of(graph, {"second": _nm(1, 4)})).second.weight
     )
 
 
-@pytest.mark.parametrize(("name", "own"), [("l1", "l1"), ("l2", "l1"), ("random", "l1"), ("taylor", "taylor")])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("l1", "l1"), ("l2", "l1"), ("random", "l1"), ("taylor", "hessian"), ("hessian", "hessian"), ("lamp", "l1")],
+)
 def test_criteria_without_scores_for_single_weights_leave_it_to_magnitude(name, own):
     assert element_criterion(name) == own
 
