@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
     Raises:
         EvaluationError: the network cannot be exported.
     """
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), _plain_attention():
         try:
             outputs = _output_names(model, example_input)
             return _export(model, example_input, outputs)
@@ -84,6 +85,17 @@ def _has_torchscript_exporter() -> bool:
     return "dynamic_axes" in inspect.signature(torch.onnx.export).parameters
 
 
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Have ``nn.MultiheadAttention`` compute by operators that ONNX knows, not by its fused kernel for inference."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def _torchscript(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="espalier-onnx-") as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
@@ -91,6 +103,7 @@ def _torchscript(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size", category=UserWarning)
         options |= {"opset_version": OPSET, "do_constant_folding": True}
         torch.onnx.export(model, args, str(path), dynamo=False, **options)
         return path.read_bytes()

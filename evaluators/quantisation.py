@@ -26,6 +26,7 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..spaces.inputs import random_like
 from .data import batches, single_inputs
+from .folding import fold_batch_norm
 from .hardware.onnxruntime_session import open_session
 from .onnx_export import export_onnx, onnx_feed
 from .task import Inputs, Task
@@ -149,7 +150,7 @@ def _weight_elements(onnx_file: bytes, types: frozenset[int]) -> int:
 
 
 def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
-    """Return the graph with constants folded and every shape known, as the quantiser needs it."""
+    """Return the graph with constants and BatchNorm folded and every shape known, as the quantiser needs it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -157,7 +158,9 @@ def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 3
     onnxruntime.InferenceSession(onnx_fp32, options, providers=["CPUExecutionProvider"])
-    return onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    model = onnx.load(str(path))
+    fold_batch_norm(model)
+    return onnx.shape_inference.infer_shapes(model)
 
 
 def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads: int) -> Any:

@@ -7,11 +7,13 @@ import math
 import pickle
 
 import cloudpickle
+import onnxruntime
 import pytest
 import torch
 
 from espalier.errors import EvaluationError, RunFolderError
 from espalier.evaluators.hardware.device import load_device
+from espalier.evaluators.quantisation import digest, quantise
 from espalier.evaluators.request import EvaluationRequest, FinishRequest
 from espalier.evaluators.scoring import score
 from espalier.evaluators.sensitivity import sensitivity
@@ -141,3 +143,23 @@ def test_sensitivity_prunes_each_group_alone(evaluator):
             entry.accuracy + entry.drop,
             score(evaluator.dense_model, evaluator.task, evaluator.task.validation, limit=100),
         )
+
+
+def test_an_int8_policy_is_worth_what_its_file_is_worth(evaluator, stripes_task, tmp_path):
+    policy = dataclasses.replace(Policy.uniform(evaluator.graph, 0.5), precision="int8")
+    request = EvaluationRequest(3, policy, 1_000, seed=5, weights_path=str(tmp_path / "3.safetensors"))
+    found = evaluator.evaluate(request)
+    dense, finished = evaluator.finish([FinishRequest(3, policy, request.weights_path)])
+    file = quantise(evaluator.rebuild(policy, request.weights_path), stripes_task)
+    assert finished.int8_sha256 == digest(file)
+    assert dense.int8_sha256 is None
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for name, (x, y) in (("accuracy", stripes_task.validation), ("test_accuracy", stripes_task.test)):
+        right = [session.run(None, {"input": x[i : i + 1].numpy()})[0].argmax() == int(y[i]) for i in range(len(x))]
+        assert finished.metrics[name] == pytest.approx(sum(right) / len(right), abs=1e-9)
+    assert found.metrics["accuracy"] == finished.metrics["accuracy"]
+    weights, vectors = 8 * 9 + 8 * 8 * 9 + 8 * 2, 8 + 16 + 8 + 16 + 2
+    assert found.metrics["size_bytes"] == weights + 4 * (8 + 8 + 2) + 4 * vectors
+    assert found.metrics["peak_memory_bytes"] == 2 * 8 * 64  # at one byte each
+    assert {layer.kind for layer in finished.layers} >= {"conv", "linear"}
+    assert evaluator.cost(policy).metrics["size_bytes"] == found.metrics["size_bytes"]
