@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..errors import InputError, describe
 from .activations import mean_activations
 from .criteria import Activations, Evidence, Need
-from .fisher import mean_squared_gradients
+from .fisher import mean_squared_gradients, sample_changes
 from .inputs import call
 from .samples import Samples
 from .slicing import named_tensors
@@ -23,8 +23,8 @@ def gather(
 ) -> Evidence:
     """Return the evidence that criteria with these ``needs`` look at.
 
-    Costs, for each need: ``gradients`` a forward and a backward pass over the samples; ``squared_gradients`` about
-    three times that (see :mod:`.fisher`); ``activations`` a forward pass.
+    Costs, for each need: ``gradients`` a forward and a backward pass over the samples; ``squared_gradients``
+    and ``sample_changes`` about twice that each (see :mod:`.fisher`); ``activations`` a forward pass.
 
     Args:
         model: the dense network; left as it is, as everything runs on copies.
@@ -50,6 +50,7 @@ def gather(
         norm_layers=frozenset(n for n, m in model.named_modules() if isinstance(m, _BatchNorm)),
         generator=torch.Generator().manual_seed(seed),
         squared_gradients=mean_squared_gradients(model, given) if "squared_gradients" in needs else {},
+        sample_changes=sample_changes(model, given) if "sample_changes" in needs else {},
         activations=mean_activations(model, given) if "activations" in needs else Activations(),
     )
 

@@ -1,4 +1,4 @@
-"""The diagonal of the empirical Fisher information: the mean square of single samples' gradients.
+"""Gradients of single samples, and the diagonal of the empirical Fisher information: their mean square.
 
 The square of a batch's gradient will not do: gradients of single samples cancel in it, and at a minimum it is near zero
 where the Fisher information is not.
@@ -39,20 +39,50 @@ def mean_squared_gradients(model: nn.Module, samples: Samples) -> Gradients:
     Returns:
         Non-negative tensors of the parameters' shapes, by name.
     """
+    total: Gradients = {}
+    count = 0
+    for gradients in sample_gradients(model, samples):
+        for name, gradient in gradients.items():
+            total[name] = total.get(name, torch.zeros(())) + gradient.square().sum(0)
+        count += len(next(iter(gradients.values()), ()))
+    return {name: square / count for name, square in total.items()}
+
+
+def sample_changes(model: nn.Module, samples: Samples) -> dict[tuple[str, int], torch.Tensor]:
+    """Return by how much each slice of each weight changes each sample's loss, to first order.
+
+    Args:
+        model: as for :func:`mean_squared_gradients`.
+        samples: likewise.
+
+    Returns:
+        For (name, dimension), of weights of two dimensions or more and their first two: gradient times weight, summed
+        over all other dimensions, shape ``(samples, size along the dimension)``.
+    """
+    weights = {n: p.detach() for n, p in model.named_parameters() if p.dim() >= 2}
+    found: dict[tuple[str, int], list[torch.Tensor]] = {}
+    for gradients in sample_gradients(model, samples):
+        for name in weights.keys() & gradients.keys():
+            product = gradients[name] * weights[name]
+            for dim in (0, 1):
+                found.setdefault((name, dim), []).append(product.movedim(dim + 1, 1).flatten(2).sum(2))
+    return {key: torch.cat(changes) for key, changes in found.items()}
+
+
+def sample_gradients(model: nn.Module, samples: Samples) -> Iterator[Gradients]:
+    """Yield the gradients of a few samples at a time, shape ``(samples, *parameter.shape)``, until all were seen."""
     network = copy.deepcopy(model).eval()
     parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
-    total = {n: torch.zeros_like(p, dtype=torch.float32) for n, p in parameters.items()}
     together = min(_TOGETHER, _MOST_VALUES // max(1, sum(p.numel() for p in parameters.values())))
-    count = 0
     for part, size in _parts(samples, max(1, together)):
-        squares = _vectorised(network, parameters, samples.loss, part) if size > 1 and together > 1 else None
-        if squares is None:
-            together = together if size == 1 else 1
-            squares = _one_by_one(network, parameters, samples.loss, part, size)
-        for name, square in squares.items():
-            total[name] += square
-        count += size
-    return {name: (square / max(1, count)).detach() for name, square in total.items()}
+        gradients = _vectorised(network, parameters, samples.loss, part) if size > 1 and together > 1 else None
+        if gradients is not None:
+            yield gradients
+            continue
+        together = together if size == 1 else 1
+        for i in range(size):
+            one = take(part, i, i + 1) if size > 1 else part
+            yield _of_one(network, parameters, samples.loss, one)
 
 
 def _parts(samples: Samples, size: int) -> Iterator[tuple[Any, int]]:
@@ -67,7 +97,7 @@ def _parts(samples: Samples, size: int) -> Iterator[tuple[Any, int]]:
 
 
 def _vectorised(network: nn.Module, parameters: Mapping[str, torch.Tensor], loss: Loss, part: Any) -> Gradients | None:
-    """Return the summed squared gradients of a part's samples, or ``None`` where ``torch.func`` cannot."""
+    """Return the gradients of a part's samples, or ``None`` where ``torch.func`` cannot."""
     values = {name: parameter.detach() for name, parameter in parameters.items()}
     if any(t.dim() == 0 for t in tensors_of(part)):  # inside vmap it could not be told from a sample's
         return None
@@ -76,7 +106,7 @@ def _vectorised(network: nn.Module, parameters: Mapping[str, torch.Tensor], loss
         gradients = vmap(grad(_loss_of_one(network, loss)), in_dims=(None, dims))(values, part)
     except (RuntimeError, ValueError, TypeError):  # what torch.func raises for what it has no rule for
         return None
-    return {name: gradient.float().square().sum(0) for name, gradient in gradients.items()}
+    return {name: gradient.float() for name, gradient in gradients.items()}
 
 
 def _loss_of_one(network: nn.Module, loss: Loss) -> Callable[[Gradients, Any], torch.Tensor]:
@@ -89,15 +119,9 @@ def _loss_of_one(network: nn.Module, loss: Loss) -> Callable[[Gradients, Any], t
     return of_one
 
 
-def _one_by_one(
-    network: nn.Module, parameters: Mapping[str, torch.Tensor], loss: Loss, part: Any, size: int
-) -> Gradients:
-    total = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
-    for i in range(size):
-        inputs, targets = take(part, i, i + 1) if size > 1 else part
-        outcome = loss(call(network, inputs), targets)
-        gradients = torch.autograd.grad(outcome, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                total[name] += gradient.float().square()
-    return total
+def _of_one(network: nn.Module, parameters: Mapping[str, torch.Tensor], loss: Loss, sample: Any) -> Gradients:
+    inputs, targets = sample
+    outcome = loss(call(network, inputs), targets)
+    gradients = torch.autograd.grad(outcome, list(parameters.values()), allow_unused=True)
+    found = zip(parameters.items(), gradients, strict=True)
+    return {n: (torch.zeros_like(p) if g is None else g).detach().float()[None] for (n, p), g in found}

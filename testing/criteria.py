@@ -187,6 +187,11 @@ class CriterionContract:
     def _groups(self, case: Case, evidence: Evidence) -> list[Group]:
         return [group for group in case.graph if self.make().applies(group, evidence)]
 
+    def _found(self, evidence: Evidence) -> list[dict[Any, torch.Tensor]]:
+        seen = evidence.activations
+        found = (evidence.gradients, evidence.squared_gradients, evidence.sample_changes, seen.read, seen.written)
+        return [dict(tensors) for tensors in found]
+
     def test_it_needs_what_can_be_gathered(self) -> None:
         assert self.make().needs <= set(get_args(Need))
 
@@ -233,11 +238,12 @@ class CriterionContract:
         before = {name: tensor.detach().clone() for name, tensor in named_tensors(network).items()}
         wanted = [p.requires_grad for p in network.parameters()]
         evidence = self._evidence(network, case.samples)
-        gathered = {name: gradient.clone() for name, gradient in evidence.gradients.items()}
+        gathered = [copy.deepcopy(found) for found in self._found(evidence)]
         for group in self._groups(case, evidence):
             self.make().scores(group, evidence)
         assert all(torch.equal(before[name], tensor) for name, tensor in named_tensors(network).items())
-        assert all(torch.equal(gathered[name], gradient) for name, gradient in evidence.gradients.items())
+        for old, new in zip(gathered, self._found(evidence), strict=True):
+            assert all(torch.equal(old[key], new[key]) for key in new)
         assert [p.requires_grad for p in network.parameters()] == wanted
         assert all(p.grad is None for p in network.parameters())
         assert not any(m.training or m._forward_hooks or m._forward_pre_hooks for m in network.modules())

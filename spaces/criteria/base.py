@@ -10,7 +10,7 @@ import torch
 
 from ..groups import Group, Slice
 
-Need = Literal["gradients", "squared_gradients", "activations"]
+Need = Literal["gradients", "squared_gradients", "sample_changes", "activations"]
 """What is taken from training samples, once for a network, and only where a criterion asks for it."""
 
 
@@ -37,6 +37,8 @@ class Evidence:
     generator: torch.Generator
     squared_gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Mean square of the gradients of single samples, by parameter name; empty unless a criterion needs them."""
+    sample_changes: Mapping[tuple[str, int], torch.Tensor] = field(default_factory=dict)
+    """For (weight, dimension): gradient times weight summed over all other dimensions, shape ``(samples, size)``."""
     activations: Activations = field(default_factory=Activations)
     """Empty unless a criterion needs them."""
 
@@ -64,14 +66,14 @@ def weight_slices(group: Group, evidence: Evidence) -> list[Slice]:
 
 
 def per_channel(piece: Slice, values: torch.Tensor) -> torch.Tensor:
-    """Sum ``values``, one for each index along the slice's dimension, over the positions of each channel.
+    """Sum ``values``, one row for each index along the slice's dimension, over the positions of each channel.
 
     Returns:
-        Shape ``(channels,)``.
+        Shape ``(channels, ...)``.
     """
     channels = torch.tensor([c for c, row in enumerate(piece.positions) for _ in row], dtype=torch.long)
     indices = torch.tensor([i for row in piece.positions for i in row], dtype=torch.long)
-    total = torch.zeros(len(piece.positions), dtype=values.dtype)
+    total = torch.zeros((len(piece.positions), *values.shape[1:]), dtype=values.dtype)
     return total.index_add_(0, channels, values[indices])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -38,15 +39,9 @@ GROUP = Group(
 )
 
 
-def _evidence(
-    gradients: dict[str, torch.Tensor] | None = None,
-    squared: dict[str, torch.Tensor] | None = None,
-    activations: Activations | None = None,
-) -> Evidence:
+def _evidence(**found: Any) -> Evidence:
     tensors = {"fc.weight": PRODUCER, "bn.weight": torch.tensor([0.5, -2.0, 1.0]), "next.weight": CONSUMER}
-    return Evidence(
-        tensors, gradients or {}, frozenset({"bn"}), torch.Generator(), squared or {}, activations or Activations()
-    )
+    return Evidence(tensors, {}, frozenset({"bn"}), torch.Generator(), **found)
 
 
 def _normalised(values: list[float]) -> torch.Tensor:
@@ -69,10 +64,19 @@ def test_fpgm_is_the_sum_of_distances_to_the_other_filters():
     torch.testing.assert_close(CRITERIA.get("fpgm").scores(GROUP, _evidence()), expected)
 
 
-def test_taylor_squares_the_sum_of_weight_times_gradient():
-    gradient = torch.tensor([[1.0, -1.0], [5.0, 2.0], [0.5, 9.0]])
-    scores = CRITERIA.get("taylor").scores(GROUP, _evidence({"fc.weight": gradient}))
-    torch.testing.assert_close(scores, _normalised([(3 - 4) ** 2, 2.0**2, 0.5**2]))
+def test_taylor_is_the_mean_square_of_what_each_sample_says():
+    changes = {
+        ("fc.weight", 0): torch.tensor([[1.0, -2.0, 0.0], [-1.0, 4.0, 1.0]])
+    }  # two samples that cancel in channel 0
+    scores = CRITERIA.get("taylor").scores(GROUP, _evidence(sample_changes=changes))
+    torch.testing.assert_close(scores, _normalised([(1 + 1) / 2, (4 + 16) / 2, (0 + 1) / 2]))
+
+
+def test_taylor_adds_up_the_positions_of_a_channel_before_it_squares():
+    group = Group("fc", 2, (Slice("fc.weight", 0, ((0, 2), (1,)), produces=True),), "exact", 0)
+    changes = {("fc.weight", 0): torch.tensor([[3.0, 1.0, -3.0], [2.0, 2.0, 2.0]])}
+    scores = CRITERIA.get("taylor").scores(group, _evidence(sample_changes=changes))
+    torch.testing.assert_close(scores, _normalised([(0 + 16) / 2, (1 + 4) / 2]))
 
 
 def test_lamp_of_weights_divides_by_all_that_are_at_least_as_large():
@@ -96,7 +100,7 @@ def test_hessian_sums_half_the_fisher_times_the_squared_weight_over_filters_and_
     filters = [(9 * 1 + 16 * 2) / 2, (0 * 3 + 1 * 4) / 2, (1 * 0 + 0 * 1) / 2]
     scales = [0.25 * 2 / 2, 4 * 1 / 2, 1 * 4 / 2]
     expected = torch.tensor([f + s for f, s in zip(filters, scales, strict=True)])
-    torch.testing.assert_close(CRITERIA.get("hessian").scores(GROUP, _evidence(squared=squared)), expected)
+    torch.testing.assert_close(CRITERIA.get("hessian").scores(GROUP, _evidence(squared_gradients=squared)), expected)
 
 
 def test_activation_is_taken_where_channels_are_read_else_where_they_are_written():
@@ -124,10 +128,10 @@ def test_taylor_foretells_the_change_of_the_loss():
     generator = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(32, 3, 8, 8, generator=generator), torch.randint(0, 5, (32,), generator=generator)
     rankings = rank(model, graph, ["taylor"], samples=Samples([(inputs, targets)], F.cross_entropy))
-    base = F.cross_entropy(model(inputs), targets)
     parameter = model.inner.weight
-    (gradient,) = torch.autograd.grad(base, parameter)
-    expected = (gradient * parameter).flatten(1).sum(1).pow(2)
+    losses = F.cross_entropy(model(inputs), targets, reduction="none")
+    gradients = [torch.autograd.grad(loss, parameter, retain_graph=True)[0] for loss in losses]
+    expected = torch.stack([(g * parameter).flatten(1).sum(1).pow(2) for g in gradients]).mean(0)
     assert rankings.of("taylor", "inner")[0] == int(expected.argmax())
     assert rankings.of("taylor", "inner")[-1] == int(expected.argmin())
 

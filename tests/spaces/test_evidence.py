@@ -12,7 +12,7 @@ from espalier.errors import InputError
 from espalier.spaces import Graph, Group, Samples, Slice, rank, trace
 from espalier.spaces.activations import mean_activations
 from espalier.spaces.evidence import gather
-from espalier.spaces.fisher import mean_squared_gradients
+from espalier.spaces.fisher import mean_squared_gradients, sample_changes
 from espalier.spaces.inputs import call, map_tensors
 from espalier.spaces.samples import at_most, batch_size
 
@@ -52,6 +52,16 @@ def test_the_fisher_information_of_a_regression_by_hand():
     found = mean_squared_gradients(model, Samples([(x, y)], lambda o, t: 0.5 * (o - t).square().mean()))
     # Gradients (w x - y) x: 1, -2, 0. Their sum is -1, so the squared gradient of the batch would say far less.
     assert found["weight"].item() == pytest.approx((1 + 4 + 0) / 3)
+
+
+def test_the_changes_of_each_sample_by_hand():
+    model = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[2.0, 3.0]]))
+    x = torch.tensor([[1.0, 1.0], [0.0, -2.0], [5.0, 0.0]])
+    found = sample_changes(model, Samples([(x[:2], x[:2]), (x[2:], x[2:])], lambda o, t: o.sum()))
+    torch.testing.assert_close(found["weight", 1], torch.tensor([[2.0, 3.0], [0.0, -6.0], [10.0, 0.0]]))
+    torch.testing.assert_close(found["weight", 0], torch.tensor([[5.0], [-6.0], [10.0]]))
 
 
 @pytest.mark.parametrize("build", [Residual, Concatenated, Perceptron])
