@@ -92,7 +92,8 @@ def search(
         typer.Option(
             "--criteria",
             metavar="NAMES",
-            help="How channels are ranked: l1, l2, bn_scale, fpgm, taylor, random. Default: l2.",
+            help="How channels are ranked: l1, l2, bn_scale, fpgm, lamp, taylor, hessian, activation, random. "
+            "Default: l2.",
             show_default=False,
         ),
     ] = None,

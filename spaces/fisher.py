@@ -3,9 +3,9 @@
 The square of a batch's gradient will not do: gradients of single samples cancel in it, and at a minimum it is near zero
 where the Fisher information is not.
 
-``torch.func`` computes the gradients of several samples together where it can. On a ResNet-20 and one core that takes
-12 ms for each sample; one backward pass for each sample, which is what networks get that it cannot handle
-(data-dependent control flow, recurrent layers), 15 ms; a batch's plain gradient 5 ms.
+``torch.func`` computes the gradients of several samples together where it can: 2.2 s for 256 samples of a ResNet-20 on
+a busy core. Networks that it cannot handle (data-dependent control flow, recurrent layers) get one backward pass for
+each sample: 3.9 s in the same minute.
 """
 
 from __future__ import annotations

@@ -60,8 +60,17 @@ def test_every_command_of_the_contract_is_there(espalier):
 
 def test_search_offers_only_what_is_real(espalier):
     shown = espalier("search", "--help").out
-    for absent in ("dask", "ray", "--address", "hessian", "lamp"):
+    for absent in ("dask", "ray", "--address"):
         assert absent not in shown
+
+
+def test_search_names_every_criterion(espalier):
+    from espalier.spaces import CRITERIA
+
+    shown = re.sub(r"[\s│]+", " ", espalier("search", "--help").out)
+    listed = re.search(r"How channels are ranked: (.*?)\. Default", shown)
+    assert listed is not None
+    assert set(listed[1].split(", ")) == set(CRITERIA)
 
 
 def test_no_command_shows_help_and_a_wrong_one_suggests(espalier):
