@@ -8,7 +8,8 @@ from .fingerprint import fingerprint
 from .groups import FrozenGroup, Graph, Group, Slice
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
-from .rankings import Rankings, Samples, rank
+from .rankings import Rankings, rank
+from .samples import Samples
 from .search_space import Parameter, SearchSpace
 from .trace import trace
 
