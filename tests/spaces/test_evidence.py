@@ -70,6 +70,29 @@ def test_gradients_of_samples_together_are_those_of_one_at_a_time(build):
     _assert_same(mean_squared_gradients(model, samples), _one_at_a_time(model, samples))
 
 
+class Tagger(nn.Module):
+    """An embedding, a recurrent layer and attention, for which torch.func has no rule on a CPU but a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.recurrent = nn.LSTM(8, 8, batch_first=True)
+        self.attention = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.head(self.attention(self.recurrent(self.embedding(tokens))[0]).mean(1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_recurrent_layers_and_attention_agree_too():
+    torch.manual_seed(0)
+    model = Tagger().eval()
+    tokens = torch.randint(0, 20, (6, 5))
+    samples = Samples([({"tokens": tokens}, torch.arange(6) % 3)], F.cross_entropy)
+    _assert_same(mean_squared_gradients(model, samples), _one_at_a_time(model, samples))
+
+
 class Deciding(nn.Module):
     """Looks at a value to decide, which torch.func cannot follow; takes a dict, and shares a layer."""
 
