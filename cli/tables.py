@@ -47,12 +47,19 @@ def _claim(check: Check, value: float | str | None) -> str:
 def show_front(run: Run) -> None:
     """Print the dense network and the run's front."""
     dense = run.dense.metrics
-    rows = [("dense", *(fmt.metric(name, dense.get(name)) for name in _METRICS), "")]
+    mixed = run.info.options.precision != ("fp32",)
+    rows = [("dense", *(("fp32",) if mixed else ()), *(fmt.metric(name, dense.get(name)) for name in _METRICS), "")]
     rows += [
-        (str(c.trial), *(_against(name, c.metrics, dense) for name in _METRICS), ", ".join(c.tags))
+        (
+            str(c.trial),
+            *((c.policy.precision,) if mixed else ()),
+            *(_against(name, c.metrics, dense) for name in _METRICS),
+            ", ".join(c.tags),
+        )
         for c in run.front.configurations
     ]
-    show_table(("trial", *_METRICS, "picks"), rows, title=f"Front of {run.path} on {run.info.device}")
+    columns = ("trial", *(("precision",) if mixed else ()), *_METRICS, "picks")
+    show_table(columns, rows, title=f"Front of {run.path} on {run.info.device}")
 
 
 def _against(name: str, metrics: Mapping[str, float | None], dense: Mapping[str, float | None]) -> str:
@@ -70,6 +77,7 @@ def show_export(manifest: Manifest) -> None:
     ]
     title = f"{manifest.task}: trial {manifest.trial} ({manifest.pick}) for {manifest.device}"
     show_table(("metric", "dense", "claimed", "measured at export"), rows, title=title)
+    print(f"Accuracy, latency and size are of {manifest.claims_of} ({manifest.precision}).")
     for name, values in manifest.parity.items():
         print(f"parity of {name} with PyTorch: {values['relative']:.1e} of the output's scale")
 

@@ -17,13 +17,16 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.device import Device
+from ..evaluators.hardware.measured import REPEATABILITY
 from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_export import export_onnx, input_names
+from ..evaluators.onnx_network import Deployed, deploy
 from ..evaluators.task import Inputs, Task
 from ..jsonfile import write_json, write_text
 from ..spaces.masks import NO_MASKS, Masks
 from ..spaces.pruning_types import PRUNING_TYPES
-from .manifest import CARD, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
+from .int8 import int8_record
+from .manifest import CARD, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
@@ -60,6 +63,12 @@ class Subject:
         """Whether the run's final numbers are this network's: they exist, and it was not trained further."""
         return self.fine_tune_epochs == 0 and self.configuration.trial in self.run.finished
 
+    @property
+    def int8_of_run(self) -> str | None:
+        """Digest of the int8 file that the run took its final numbers of."""
+        finished = self.run.finished.get(self.configuration.trial)
+        return None if finished is None else finished.int8_sha256
+
 
 def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, command_out: Path) -> None:
     """Write all files of an export into ``folder``.
@@ -73,12 +82,16 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
     _save_weights(subject.model, folder / WEIGHTS)
     if "onnx" in formats:
         (folder / ONNX).write_bytes(export_onnx(subject.model, subject.task.example_input))
+    deployed = deploy(subject.model, subject.task, policy.precision, threads=subject.threads)
+    if deployed.onnx is not None:
+        # Whatever the formats: it is what the run's numbers are of.
+        (folder / ONNX_INT8).write_bytes(deployed.onnx)
     if "pt2" in formats:
         _save_pt2(subject.model, subject.task.example_input, folder / PT2)
     found = parities(subject.model, subject.task, folder, formats)
     _refuse_disparity(found)
-    manifest = _manifest(subject, found, formats, command_out, folder)
-    names = tuple(input_names(subject.task.example_input)) if "onnx" in formats else ()
+    manifest = _manifest(subject, deployed, found, formats, command_out, folder)
+    names = tuple(input_names(subject.task.example_input))
     write_text(folder / CARD, model_card(manifest, policy, names))
     dataclasses.replace(manifest, files=file_list(folder)).write(folder)
 
@@ -122,11 +135,18 @@ def _refuse_disparity(found: Mapping[str, Parity]) -> None:
 
 
 def _manifest(
-    subject: Subject, found: Mapping[str, Parity], formats: Sequence[str], out: Path, folder: Path
+    subject: Subject,
+    deployed: Deployed,
+    found: Mapping[str, Parity],
+    formats: Sequence[str],
+    out: Path,
+    folder: Path,
 ) -> Manifest:
     run, configuration, task = subject.run, subject.configuration, subject.task
-    measured, measured_dense, timed = _measured(subject, folder / ONNX)
-    from_run = subject.claims_of_run
+    measured, measured_dense, timed = _measured(subject, deployed, folder)
+    int8 = int8_record(deployed, task, of_run=subject.int8_of_run)
+    # Another machine or version may quantise to other bytes; what the run measured is then not of this file.
+    from_run = subject.claims_of_run and (int8 is None or int8["sha256"] == subject.int8_of_run)
     return Manifest(
         task=task.name,
         task_reference=run.info.task_reference,
@@ -147,7 +167,7 @@ def _manifest(
         claimed_by="run" if from_run else "export",
         dense=dict(run.dense.metrics) if from_run else measured_dense,
         latency_source=timed.source,
-        latency_error=configuration.latency_error if from_run else timed.spread,
+        latency_error=configuration.latency_error if from_run else _error(timed),
         measured=measured,
         measured_dense=measured_dense,
         parity={name: result.to_dict() for name, result in found.items()},
@@ -156,27 +176,36 @@ def _manifest(
         search_command=search_command(run),
         command=_command(subject, formats, out),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        claims_of=ONNX if int8 is None and "onnx" in formats else WEIGHTS if int8 is None else ONNX_INT8,
+        int8=int8,
         files=file_list(folder),
     )
 
 
 def _measured(
-    subject: Subject, onnx_file: Path
+    subject: Subject, deployed: Deployed, folder: Path
 ) -> tuple[dict[str, float | None], dict[str, float | None], LatencyPair]:
     task, device, threads = subject.task, subject.device, subject.threads
-    timed = latency_of_export(subject.model, onnx_file, subject.dense, task.example_input, device, threads=threads)
+    example, precision = task.example_input, subject.configuration.policy.precision
+    brought = Deployed(subject.dense, subject.dense, None)
+    timed = latency_of_export(deployed, folder, subject.dense, example, device, threads=threads, precision=precision)
     own, dense = (
         {
-            **scores(network, task),
+            **scores(each.network, task),
             "latency_ms": milliseconds,
-            **counted(network, task.example_input, device, threads=threads, masks=masks),
+            **counted(each, example, device, threads=threads, precision=at, masks=masks),
         }
-        for network, milliseconds, masks in (
-            (subject.model, timed.latency_ms, subject.masks),
-            (subject.dense, timed.dense_ms, NO_MASKS),
+        for each, milliseconds, at, masks in (
+            (deployed, timed.latency_ms, precision, subject.masks),
+            (brought, timed.dense_ms, "fp32", NO_MASKS),
         )
     )
     return own, dense, timed
+
+
+def _error(timed: LatencyPair) -> float:
+    # One session's spread says little of the next session's latency.
+    return max(timed.spread, REPEATABILITY) if timed.source == "measured" else timed.spread
 
 
 def _command(subject: Subject, formats: Sequence[str], out: Path) -> str:

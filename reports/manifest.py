@@ -21,6 +21,7 @@ POLICY = "policy.json"
 RANKINGS = "rankings.json"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
+ONNX_INT8 = "model.int8.onnx"
 PT2 = "model.pt2"
 CARD = "README.md"
 
@@ -71,6 +72,11 @@ class Manifest:
     command: str
     """What writes this folder again from the run."""
     created: str
+    claims_of: str = ONNX
+    """Which file accuracy, latency and size are claimed of."""
+    int8: Mapping[str, Any] | None = None
+    """How the int8 file was made, its digest, the digest of the run's own, and its agreement with fp32; ``None`` at
+    fp32."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
 
@@ -92,7 +98,8 @@ class Manifest:
         content = read_json(folder / MANIFEST, version=VERSION)
         del content["version"]
         known = {f.name for f in dataclasses.fields(cls)}
-        missing = sorted(known - content.keys())
+        optional = {"claims_of", "int8"}
+        missing = sorted(known - content.keys() - optional)
         if missing:
             raise InputError(
                 describe(
@@ -101,7 +108,7 @@ class Manifest:
                     remedy="Export again.",
                 )
             )
-        fields: dict[str, Any] = {name: content[name] for name in known}
+        fields: dict[str, Any] = {name: content[name] for name in known & content.keys()}
         fields.update({name: tuple(content[name]) for name in ("constraints", "freeze")})
         return cls(**fields)
 

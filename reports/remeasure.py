@@ -16,6 +16,7 @@ from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
 from ..evaluators.hardware.measured import measure_onnx
 from ..evaluators.onnx_export import export_onnx
+from ..evaluators.onnx_network import Deployed
 from ..evaluators.scoring import score
 from ..evaluators.sparse_size import with_sparse_size
 from ..evaluators.task import Inputs, Task
@@ -48,10 +49,18 @@ def scores(model: nn.Module, task: Task) -> dict[str, float | None]:
 
 
 def counted(
-    model: nn.Module, example_input: Inputs, device: Device, *, threads: int, masks: Masks = NO_MASKS
+    deployed: Deployed,
+    example_input: Inputs,
+    device: Device,
+    *,
+    threads: int,
+    precision: str = "fp32",
+    masks: Masks = NO_MASKS,
 ) -> dict[str, float | None]:
     """Return what is counted and not timed: size, MACs, parameters, peak memory."""
-    cost = with_sparse_size(cost_model_for(device, threads=threads).estimate(model, example_input), masks)
+    costs = cost_model_for(device, threads=threads)
+    told = costs.estimate(deployed.model, example_input, precision=precision, onnx=deployed.onnx)
+    cost = with_sparse_size(told, masks)
     return {
         "size_bytes": cost.size_bytes,
         "dense_size_bytes": cost.dense_size_bytes,
@@ -80,21 +89,34 @@ def latency(onnx: bytes, dense: nn.Module, example_input: Inputs, device: Device
 
 
 def predicted_latency(
-    model: nn.Module, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int
+    model: nn.Module, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int, precision: str = "fp32"
 ) -> LatencyPair:
-    """Return what the cost model of a device out of reach says of a network and of the dense one."""
+    """Return what the cost model of a device out of reach says of a network and of the dense one at fp32."""
     costs = cost_model_for(device, threads=threads)
-    small, large = (costs.estimate(network, example_input) for network in (model, dense))
+    small = costs.estimate(model, example_input, precision=precision)
+    large = costs.estimate(dense, example_input)
     return LatencyPair(small.latency_ms, large.latency_ms, small.latency_error, small.source)
 
 
 def latency_of_export(
-    model: nn.Module, onnx_file: Path, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int
+    deployed: Deployed,
+    folder: Path,
+    dense: nn.Module,
+    example_input: Inputs,
+    device: Device,
+    *,
+    threads: int,
+    precision: str = "fp32",
 ) -> LatencyPair:
-    """Time ``onnx_file`` (or ``model``, where no such file was exported) on this machine, or predict it elsewhere."""
+    """Time the exported file on this machine, or predict its latency elsewhere.
+
+    The file is the int8 one at int8, else ``model.onnx``, else one made here, where none was exported.
+    """
+    model, onnx, file = deployed.model, deployed.onnx, folder / ONNX
     if not device.reachable:
-        return predicted_latency(model, dense, example_input, device, threads=threads)
-    onnx = onnx_file.read_bytes() if onnx_file.exists() else export_onnx(model, example_input)
+        return predicted_latency(model, dense, example_input, device, threads=threads, precision=precision)
+    if onnx is None:
+        onnx = file.read_bytes() if file.exists() else export_onnx(model, example_input)
     return latency(onnx, dense, example_input, device, threads=threads)
 
 

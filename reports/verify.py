@@ -11,11 +11,15 @@ from typing import Any
 
 from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
+from ..evaluators.onnx_network import Deployed
+from ..evaluators.quantisation import digest as digest_of
+from ..evaluators.quantisation import quantise
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.threads import torch_threads
+from .int8 import agreement, recorded_agreement, stored_network
 from .load import rebuild, refuse_other_network, task_of
-from .manifest import ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
+from .manifest import ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 
@@ -87,15 +91,20 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     rebuilt = rebuild(manifest, folder, dense, task.example_input)
     model = rebuilt.model
     device = Device.from_yaml(json.dumps(manifest.device_definition), origin=f"the device of {folder}")
-    counts = counted(model, task.example_input, device, threads=manifest.threads, masks=rebuilt.masks)
+    threads, precision = manifest.threads, manifest.precision
+    deployed = stored_network(model, task, folder, precision=precision, threads=threads)
+    counts = counted(deployed, task.example_input, device, threads=threads, precision=precision, masks=rebuilt.masks)
 
     def timed() -> LatencyPair:
-        return latency_of_export(model, folder / ONNX, dense, task.example_input, device, threads=manifest.threads)
+        return latency_of_export(
+            deployed, folder, dense, task.example_input, device, threads=threads, precision=precision
+        )
 
     return (
         _data_check(manifest, task),
         *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
-        *_score_checks(manifest, scores(model, task), task),
+        *_int8_checks(manifest, deployed, task),
+        *_score_checks(manifest, scores(deployed.network, task), task),
         *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
         latency_check(manifest, timed, reachable=device.reachable),
     )
@@ -121,7 +130,7 @@ def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
         found = digest(path) if path.is_file() else None
         note = "" if found == entry["sha256"] else "the file is missing" if found is None else "the file was altered"
         checks.append(Check(f"file {name}", entry["sha256"], found, 0.0, found == entry["sha256"], note))
-    for name in (ONNX, PT2, WEIGHTS, POLICY, RANKINGS):
+    for name in (ONNX, ONNX_INT8, PT2, WEIGHTS, POLICY, RANKINGS):
         if name not in manifest.files and (folder / name).exists():
             checks.append(
                 Check(f"file {name}", None, digest(folder / name), 0.0, False, "the manifest does not list it")
@@ -140,6 +149,22 @@ def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Che
             f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
         )
         for name, result in found.items()
+    )
+
+
+def _int8_checks(manifest: Manifest, deployed: Deployed, task: Task) -> tuple[Check, ...]:
+    """Report, and never fail, how the int8 file relates to the fp32 network: nobody promised that they are equal."""
+    if deployed.onnx is None or manifest.int8 is None:
+        return ()
+    found, claimed = agreement(deployed, task), recorded_agreement(manifest.int8)
+    note = f"reported only: same predictions on {found.samples} validation samples"
+    if found.same_predictions is None:
+        note = f"reported only: largest difference on {found.samples} validation samples"
+    stored, again = digest_of(deployed.onnx), digest_of(quantise(deployed.model, task, threads=manifest.threads))
+    same = "the same bytes" if stored == again else "other bytes: another processor, version or number of threads"
+    return (
+        Check("agreement of int8 with fp32", claimed.words, found.words, 0.0, True, note),
+        Check("int8 file quantised again", stored, again, 0.0, True, f"reported only: {same}"),
     )
 
 

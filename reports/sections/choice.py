@@ -11,7 +11,7 @@ from ...evaluators.configuration import Configuration
 from ...evaluators.objectives import Constraint
 from .. import formatting as fmt
 from ..picks import deciding
-from .networks import PICK_LABELS, dense_network, tag_words
+from .networks import PICK_LABELS, dense_network, precision_words, tag_words
 
 if TYPE_CHECKING:
     from ...search.run_folder import Run
@@ -30,7 +30,7 @@ def choice(run: Run) -> dict[str, Any]:
         "x_label": fmt.label(x),
         "size": size,
         "size_label": fmt.label(size).lower(),
-        "points": [_front_point(c, x, size) for c in run.front.configurations] + _others(run, x, size),
+        "points": [_front_point(c, run, x, size) for c in run.front.configurations] + _others(run, x, size),
         "dense": _point(None, dense.metrics, x, size, "dense", "Dense"),
         "lines": [_line(c) for c in run.constraints if c.objective.name in (x, "accuracy")],
         "objectives": [fmt.label(o.name).lower() for o in run.objectives],
@@ -56,24 +56,39 @@ def export_command(run: Run, trial: int) -> str:
     return f"espalier export {shlex.quote(str(run.path))} --pick {trial} --out {shlex.quote(f'export-{trial}')}"
 
 
-def _front_point(c: Configuration, x: str, size: str) -> dict[str, Any]:
-    return _point(c.trial, c.metrics, x, size, "front", tag_words(c.tags))
+def _front_point(c: Configuration, run: Run, x: str, size: str) -> dict[str, Any]:
+    return _point(c.trial, c.metrics, x, size, "front", tag_words(c.tags), precision_words(run, c))
 
 
 def _others(run: Run, x: str, size: str) -> list[dict[str, Any]]:
     on_front = {c.trial for c in run.front.configurations}
     return [
-        _point(c.trial, c.metrics, x, size, "dominated" if c.feasible(run.constraints) else "infeasible", "")
+        _point(
+            c.trial,
+            c.metrics,
+            x,
+            size,
+            "dominated" if c.feasible(run.constraints) else "infeasible",
+            "",
+            precision_words(run, c),
+        )
         for c in run.configurations
         if c.trial not in on_front
     ]
 
 
 def _point(
-    trial: int | None, metrics: Mapping[str, float | None], x: str, size: str, kind: str, tags: str
+    trial: int | None,
+    metrics: Mapping[str, float | None],
+    x: str,
+    size: str,
+    kind: str,
+    tags: str,
+    precision: str = "",
 ) -> dict[str, Any]:
     title = "Dense network" if trial is None else f"Trial {trial}" + (f" \u00b7 {tags}" if tags else "")
     shown = dict.fromkeys(("accuracy", "test_accuracy", x, size, "macs"))
+    lines = [f"{fmt.label(n)}: {fmt.metric(n, metrics.get(n))}" for n in shown if fmt.known(metrics.get(n))]
     return {
         "trial": trial,
         "kind": kind,
@@ -82,7 +97,7 @@ def _point(
         "y": metrics.get("accuracy"),
         "size": metrics.get(size),
         "title": title,
-        "lines": [f"{fmt.label(n)}: {fmt.metric(n, metrics.get(n))}" for n in shown if fmt.known(metrics.get(n))],
+        "lines": lines + ([f"Precision: {precision}"] if precision else []),
     }
 
 
@@ -111,6 +126,7 @@ def _row(c: Configuration, run: Run) -> dict[str, Any]:
     return {
         "trial": c.trial,
         "tags": [PICK_LABELS[tag] for tag in c.tags if tag in PICK_LABELS],
+        "precision": precision_words(run, c),
         "cells": cells,
         "metrics": {n: c.metrics.get(n) for n in ("accuracy", *_COSTS)},
         "summary": ", ".join(f"{label} {text}" for label, text in zip(labels, numbers, strict=True)),

@@ -36,6 +36,8 @@ class Network:
     metrics: Mapping[str, float | None]
     latency_source: str
     latency_error: float
+    precision: str = ""
+    """What it runs at; empty where all run at fp32."""
 
     @property
     def gap(self) -> float | None:
@@ -54,7 +56,7 @@ def dense_network(run: Run) -> Network:
     return Network("Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error)
 
 
-def network(configuration: Configuration) -> Network:
+def network(run: Run, configuration: Configuration) -> Network:
     """Return a front member as a :class:`Network`, named after its tags or its trial."""
     return Network(
         tag_words(configuration.tags) or f"Trial {configuration.trial}",
@@ -63,7 +65,13 @@ def network(configuration: Configuration) -> Network:
         configuration.metrics,
         configuration.latency_source,
         configuration.latency_error,
+        precision_words(run, configuration),
     )
+
+
+def precision_words(run: Run, configuration: Configuration) -> str:
+    """Return what a configuration runs at; nothing where the run searched fp32 alone."""
+    return "" if run.info.options.precision == ("fp32",) else configuration.policy.precision
 
 
 def tag_words(tags: Sequence[str]) -> str:
@@ -78,7 +86,7 @@ def picked(run: Run) -> list[Network]:
         for configuration in run.front.configurations:
             if name in configuration.tags:
                 tagged.setdefault(configuration.trial, configuration)
-    return [network(c) for c in tagged.values()]
+    return [network(run, c) for c in tagged.values()]
 
 
 def latency_words(source: str, error: float | None) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from espalier.errors import EvaluationError, InputError
 from espalier.evaluators.hardware.device import load_device
+from espalier.evaluators.onnx_network import deploy
 from espalier.evaluators.task_loading import load_task
 from espalier.reports import export_files
 from espalier.reports.export import export
@@ -249,7 +250,7 @@ def test_a_device_out_of_reach_is_predicted_again(tiny_task, tmp_path):
 
 
 def test_counts_come_from_the_device(task):
-    host = counted(task.model(), task.example_input, load_device("host"), threads=1)
+    host = counted(deploy(task.model(), task, "fp32"), task.example_input, load_device("host"), threads=1)
     assert host["params"] == 8 * 32 + 32 + 2 * 32 + 32 * 32 + 32 + 32 * 3 + 3
     assert host["size_bytes"] == 4 * host["params"]
 
