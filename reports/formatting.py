@@ -17,6 +17,7 @@ LABELS: Mapping[str, str] = {
     "accuracy_recalibrated": "Accuracy before fine-tuning",
     "latency_ms": "Latency",
     "size_bytes": "Size",
+    "dense_size_bytes": "Size with its zeros",
     "macs": "MACs",
     "params": "Parameters",
     "peak_memory_bytes": "Peak memory",

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from ..spaces.policy import Choice, Policy
+from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
-from .int8 import recorded_agreement
-from .manifest import CARD, MANIFEST, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
+from .manifest import CARD, MANIFEST, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
 from .parity import TOLERANCE
 
-_METRICS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
+_METRICS = (
+    "accuracy",
+    "test_accuracy",
+    "latency_ms",
+    "size_bytes",
+    "dense_size_bytes",
+    "macs",
+    "params",
+    "peak_memory_bytes",
+    "energy_mj",
+)
 
 
 def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...]) -> str:
@@ -17,7 +27,7 @@ def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...])
     Args:
         manifest: the manifest of the export.
         policy: what was removed.
-        input_names: names of the ONNX model's inputs.
+        input_names: names of the ONNX model's inputs; empty where it was not exported.
     """
     parts = (
         _introduction(manifest),
@@ -53,7 +63,7 @@ def _numbers(m: Manifest) -> str:
         f"| {fmt.label(name)} | {fmt.metric(name, m.dense.get(name))} | {fmt.metric(name, m.claimed.get(name))} | "
         f"{fmt.change(name, m.claimed.get(name), m.dense.get(name))} | {fmt.metric(name, m.measured.get(name))} |"
         for name in _METRICS
-        if m.claimed.get(name) is not None
+        if m.claimed.get(name) is not None and (name != "dense_size_bytes" or _encoded(m))
     ]
     source = "measured again on the exported network" if m.claimed_by == "export" else "the final numbers of the search"
     extra = f", then {fmt.plural(m.fine_tune_epochs, 'epoch')} more for this export" if m.fine_tune_epochs else ""
@@ -71,21 +81,33 @@ def _numbers(m: Manifest) -> str:
 """
 
 
+def _encoded(m: Manifest) -> bool:
+    return m.claimed.get("dense_size_bytes") != m.claimed.get("size_bytes")
+
+
 def _removed(policy: Policy) -> str:
     rows = [f"| `{name}` | {_kept(choice)} | {choice.criterion or '-'} |" for name, choice in policy.choices.items()]
     return f"""## What was removed
 
-- Accuracy, latency, size and memory are of `{m.claims_of}`, at {m.precision}; the dense network's are at fp32.
-Channels kept in each group of coupled layers (named after its first layer), precision {policy.precision}:
+What is kept of each group of coupled layers (named after its first layer), precision {policy.precision}:
 
-| group | channels kept | ranked by |
+| group | kept | ranked by |
 |---|---|---|
 {chr(10).join(rows)}
-"""
+{_zeros(policy)}"""
 
 
 def _kept(choice: Choice) -> str:
-    return f"{choice.kept} of {choice.of}" if choice.kept < choice.of else f"all {choice.of}"
+    return PRUNING_TYPES.get(choice.type).words(choice)
+
+
+def _zeros(policy: Policy) -> str:
+    if not any(PRUNING_TYPES.get(choice.type).zeroes for choice in policy.choices.values()):
+        return ""
+    return """
+Where single weights are kept, the others are zeros. The files here store them like any other number; the size above is
+that of an encoding that leaves them out (docs/numbers.md of Espalier), the dense size that of storing all.
+"""
 
 
 def _usage(m: Manifest, input_names: tuple[str, ...]) -> str:
@@ -93,7 +115,7 @@ def _usage(m: Manifest, input_names: tuple[str, ...]) -> str:
     parts = [
         f"""## How to load it
 
-In PyTorch at fp32, without pickle (needs the task, whose network is pruned anew and given the weights):
+In PyTorch, without pickle (needs the task, whose network is pruned anew and given the weights):
 
 ```python
 import espalier
@@ -102,14 +124,14 @@ model = espalier.load("."{argument or ")"}
 ```
 """
     ]
-    if "onnx" in m.formats or m.int8 is not None:
+    if "onnx" in m.formats:
         feed = ", ".join(f'"{name}": {name}' for name in input_names)
         parts.append(f"""In ONNX Runtime, with NumPy arrays for {", ".join(f"`{n}`" for n in input_names)}:
 
 ```python
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{ONNX if m.int8 is None else ONNX_INT8}", providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession("{ONNX}", providers=["CPUExecutionProvider"])
 outputs = session.run(None, {{{feed}}})
 ```
 """)
@@ -126,11 +148,10 @@ model = torch.export.load("{PT2}").module()
 
 
 _DESCRIPTIONS = {
-    ONNX: "the network for ONNX Runtime and other runtimes, at fp32",
-    ONNX_INT8: "the network for ONNX Runtime and other runtimes, at int8",
+    ONNX: "the network for ONNX Runtime and other runtimes",
     PT2: "the network as a program of `torch.export`",
     WEIGHTS: "parameters and buffers of the pruned network",
-    POLICY: "how many channels each group keeps",
+    POLICY: "what is kept of each group",
     RANKINGS: "the order in which channels were kept",
     CARD: "this card",
 }
@@ -159,21 +180,8 @@ def _limits(m: Manifest) -> str:
 - {measured}
 - The exported programs take a batch of 1, as latency was measured; the PyTorch network takes any batch.
 - Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
-{_int8_limits(m)}- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups
-  of people more than the mean shows: evaluate it on what matters to you before using it.
-"""
-
-
-def _int8_limits(m: Manifest) -> str:
-    if m.int8 is None:
-        return ""
-    found, recipe = recorded_agreement(m.int8), m.int8["recipe"]
-    share = "" if found.same_predictions is None else f" predicts the same as fp32 on {found.words} of them, and"
-    validated = fmt.plural(found.samples, "validation sample")
-    return f"""- `{ONNX_INT8}` was quantised after training: weights {recipe["weights"]};
-  activations {recipe["activations"]}, their ranges by {recipe["calibration"]} on {recipe["samples"]} training samples
-  (seed {recipe["seed"]}). On {validated} it{share} differs by at most {found.relative:.1e} of the largest output.
-  On x86 processors without VNNI, sums of its products may saturate and accuracy be lower: verify there.
+- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups of people more than the
+  mean shows: evaluate it on what matters to you before using it.
 """
 
 

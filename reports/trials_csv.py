@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..jsonfile import write_text
+from ..spaces.policy import Choice
+from ..spaces.pruning_types import PRUNING_TYPES
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run, TrialRecord
@@ -29,7 +31,8 @@ def trials_csv(run: Run) -> str:
 
     Columns: the trial's number, state, origin, reason and samples; every metric as the search saw it; the latency's
     source and relative error; whether it is on the front and feasible; its precision; seconds by step; then
-    ``kept:GROUP`` with the channels kept for each group. A number that was not measured is an empty cell.
+    ``kept:GROUP`` with the channels kept for each group, or, in words, the weights. A number that was not measured is
+    an empty cell.
     """
     metrics = _union(t.configuration.metrics for t in run.trials if t.configuration is not None)
     steps = _union(t.seconds for t in run.trials)
@@ -77,7 +80,12 @@ def _kept(trial: TrialRecord, groups: list[str]) -> list[Any]:
     if trial.configuration is None:
         return [None] * len(groups)
     choices = trial.configuration.policy.choices
-    return [choices[group].kept if group in choices else None for group in groups]
+    return [_amount(choices[group]) if group in choices else None for group in groups]
+
+
+def _amount(choice: Choice) -> int | str:
+    kind = PRUNING_TYPES.get(choice.type)
+    return kind.words(choice) if kind.zeroes else choice.kept
 
 
 def _yes(value: bool) -> str:

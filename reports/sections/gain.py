@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from ...search.run_folder import Run
 
 _CARD = ("latency_ms", "size_bytes", "accuracy", "test_accuracy")
-_TABLE = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "peak_memory_bytes", "energy_mj")
+_TABLE = (
+    "accuracy", "test_accuracy", "latency_ms", "size_bytes", "dense_size_bytes", "macs", "params", "peak_memory_bytes",
+    "energy_mj",
+)  # fmt: skip
 
 
 def gain(run: Run) -> dict[str, Any]:
@@ -22,16 +25,28 @@ def gain(run: Run) -> dict[str, Any]:
         "headline": headline(dense, picks[0]) if picks else None,
         "headline_pick": f"Trial {picks[0].trial} ({picks[0].name.lower()})" if picks else None,
         "cards": [_card(network, dense) for network in networks],
-        "columns": [{"name": n.name, "trial": n.trial, "precision": n.precision} for n in networks],
+        "columns": [{"name": n.name, "trial": n.trial} for n in networks],
         "rows": [
             {"label": fmt.label(name), "cells": [cell(name, n, dense) for n in networks]}
             for name in _TABLE
-            if name != "energy_mj" or any(fmt.known(n.metrics.get(name)) for n in networks)
+            if _worth_a_row(name, networks)
         ],
         "dense_latency": latency_words(dense.latency_source, dense.latency_error),
         "pick_latency": latency_words(picks[0].latency_source, picks[0].latency_error) if picks else None,
+        "sparse": _encoded(networks),
         "has_test": any(fmt.known(n.metrics.get("test_accuracy")) for n in networks),
     }
+
+
+def _worth_a_row(name: str, networks: list[Network]) -> bool:
+    if name == "dense_size_bytes":
+        return _encoded(networks)
+    return name != "energy_mj" or any(fmt.known(n.metrics.get(name)) for n in networks)
+
+
+def _encoded(networks: list[Network]) -> bool:
+    """Return whether a size is told that leaves zeroed weights out."""
+    return any(n.metrics.get("dense_size_bytes", m) != m for n in networks for m in (n.metrics.get("size_bytes"),))
 
 
 def headline(dense: Network, pick: Network) -> list[dict[str, Any]]:
@@ -56,4 +71,3 @@ def _card(network: Network, dense: Network) -> dict[str, Any]:
         "trial": network.trial,
         "rows": [{"label": fmt.label(name), **cell(name, network, dense)} for name in _CARD],
     }
-        "precision": network.precision,

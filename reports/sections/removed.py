@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
+from ...spaces.policy import Choice
+from ...spaces.pruning_types import PRUNING_TYPES
 from .. import formatting as fmt
 from .networks import latency_words, tag_words
 
@@ -31,18 +33,38 @@ def _member(
     c: Configuration, groups: Sequence[GroupSummary], own: FinishedNetwork | None, dense: FinishedNetwork | None
 ) -> dict[str, Any]:
     tags = tag_words(c.tags)
-    kept = [c.policy.choices[g.name].kept if g.name in c.policy.choices else g.channels for g in groups]
+    choices = [c.policy.choices.get(g.name, Choice.keep_all(g.channels)) for g in groups]
+    # Where single weights are zeroed, all channels stay.
+    kept = [g.channels if _zeroes(choice) else choice.kept for g, choice in zip(groups, choices, strict=True)]
     total, left = sum(g.channels for g in groups), sum(kept)
+    zeroed = sum(map(_zeroes, choices))
     return {
         "trial": c.trial,
         "label": f"Trial {c.trial}" + (f" \u2013 {tags}" if tags else ""),
         "selected": "knee" in c.tags,
         "kept": kept,
+        "shares": [1 - choice.sparsity for choice in choices],
+        "texts": [_text(choice) for choice in choices],
         "criteria": sorted({choice.criterion for choice in c.policy.choices.values() if choice.criterion}),
-        "summary": f"{left} of {total} prunable channels kept ({fmt.percent(left / total)})" if total else "",
+        "summary": _summary(left, total, zeroed),
         "layers": _layers(own, dense),
         "together": _together(own, dense),
     }
+
+
+def _zeroes(choice: Choice) -> bool:
+    return PRUNING_TYPES.get(choice.type).zeroes
+
+
+def _text(choice: Choice) -> str:
+    return PRUNING_TYPES.get(choice.type).words(choice) if _zeroes(choice) else f"{choice.kept} of {choice.of}"
+
+
+def _summary(left: int, total: int, zeroed: int) -> str:
+    if not total:
+        return ""
+    weights = f"; single weights zeroed in {fmt.plural(zeroed, 'group')}" if zeroed else ""
+    return f"{left} of {total} prunable channels kept ({fmt.percent(left / total)}){weights}"
 
 
 def _layers(own: FinishedNetwork | None, dense: FinishedNetwork | None) -> list[dict[str, Any]]:

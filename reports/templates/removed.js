@@ -26,7 +26,7 @@
   const show = (member) => {
     const criteria = member.criteria.length ? `; ranked by ${member.criteria.join(", ")}` : "";
     document.getElementById("member-summary").textContent = member.summary + criteria;
-    const kept = removed.groups.map((group, i) => bar(group.name, `${member.kept[i]} of ${group.of}`, [[member.kept[i] / group.of, ""]]));
+    const kept = removed.groups.map((group, i) => bar(group.name, member.texts[i], [[member.shares[i], ""]]));
     document.getElementById("kept").replaceChildren(...(kept.length ? kept : [note("No group could be pruned.")]));
     document.getElementById("together").textContent = member.together;
     const longest = Math.max(...member.layers.map((l) => Math.max(l.before, l.after ?? 0)), 1e-12);
