@@ -74,8 +74,18 @@ def _export(model: nn.Module, example_input: Inputs, outputs: list[str]) -> byte
     else:
         args = example_input if isinstance(example_input, tuple) else (example_input,)
     if _has_torchscript_exporter():
-        return _torchscript(model, args, options)
-    program = torch.onnx.export(model, args, dynamo=True, verbose=False, **options)
+        try:
+            return _torchscript(model, args, options)
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError):
+            # It is no longer given operators that are newer than it (RMSNorm); the other exporter has them.
+            return _dynamo(model, args, options)
+    return _dynamo(model, args, options)
+
+
+def _dynamo(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on the exporter's own future, several for each export
+        program = torch.onnx.export(model, args, dynamo=True, verbose=False, **options)
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     return program.model_proto.SerializeToString()

@@ -21,21 +21,29 @@ def followers(model: nn.Module, group: Group) -> tuple[SizeAttribute, ...]:
 
     Around are the modules that hold the group's layers directly, and those layers where they are no plain ones.
     """
-    sizes = {s for s in _sizes(model, group) if s % group.channels == 0}
+    sizes = {s for s in _sizes(group) if s % group.channels == 0}
     found: dict[SizeAttribute, None] = {}
     for name in _around(group):
         module = model.get_submodule(name)
         if not type(module).__module__.startswith("torch.nn"):
-            found.update(dict.fromkeys(a for a in _numbers(name, module) if a.value in sizes))
+            found.update(dict.fromkeys(a for a in _numbers(name, module) if _follows(a, group.channels, sizes)))
     return tuple(found)
+
+
+def _follows(attribute: SizeAttribute, channels: int, sizes: set[int]) -> bool:
+    """Return whether an attribute is a size of the group, or usually a part of one (heads of so many channels)."""
+    if attribute.value in sizes:
+        return True
+    part = attribute.value % channels == 0 and any(size % attribute.value == 0 for size in sizes)
+    return attribute.name in _USUAL and part
 
 
 def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator[tuple[SizeAttribute, ...]]:
     """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
-    names = list(dict.fromkeys(a.name for a in candidates))
+    names = list(dict.fromkeys(_key(a) for a in candidates))
     tried: set[tuple[SizeAttribute, ...]] = set()
     for wanted in _name_sets(names):
-        chosen = tuple(a for a in candidates if a.name in wanted)
+        chosen = tuple(a for a in candidates if _key(a) in wanted)
         if chosen and chosen not in tried and len(tried) < most:
             tried.add(chosen)
             yield chosen
@@ -61,31 +69,36 @@ _USUAL = frozenset(
 """Names under which heads and widths are usually kept; tried first."""
 
 
-def _name_sets(names: list[str]) -> Iterator[set[str]]:
-    yield set(names) & _USUAL
+def _key(attribute: SizeAttribute) -> tuple[str, str]:
+    """Return the attribute's name and the name of the module inside its parent: blocks of one kind go together."""
+    return attribute.module.rpartition(".")[2], attribute.name
+
+
+def _name_sets(names: list[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
+    yield {key for key in names if key[1] in _USUAL}
     yield set(names)
+    for name in names:
+        yield set(names) - {name}
     for name in names:
         yield {name}
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             yield {first, second}
-    for name in names:
-        yield set(names) - {name}
 
 
-def _sizes(model: nn.Module, group: Group) -> set[int]:
+def _sizes(group: Group) -> set[int]:
     sizes = {group.channels}
     for piece in group.slices:
         removed = sum(len(row) for row in piece.positions)
         sizes.add(removed)
-        sizes.update({len(piece.positions[0]) * group.channels})
     heads = {s // 3 for s in sizes if s % 3 == 0}  # queries, keys and values are often made by one layer
     return sizes | heads
 
 
 def _around(group: Group) -> list[str]:
     parents = [layer.rpartition(".")[0] for layer in group.layers]
-    return list(dict.fromkeys([*parents, *group.layers]))
+    grandparents = [parent.rpartition(".")[0] for parent in parents]
+    return list(dict.fromkeys([*parents, *group.layers, *grandparents]))
 
 
 def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:
@@ -94,8 +107,8 @@ def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:
             continue
         if _is_size(value):
             yield SizeAttribute(name, attribute, None, value)
-        elif type(value) in (list, tuple) and all(_is_size(v) for v in value):
-            yield from (SizeAttribute(name, attribute, i, v) for i, v in enumerate(value))
+        elif type(value) in (list, tuple) and all(type(v) is int for v in value):
+            yield from (SizeAttribute(name, attribute, i, v) for i, v in enumerate(value) if _is_size(v))
 
 
 def _is_size(value: object) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .coupling import Key, Tracker
-from .groups import FrozenGroup, Group, SizeAttribute, Slice
+from .groups import FrozenGroup, Group, SizeAttribute, Slice, layer_of
 from .slicing import named_tensors
 
 
@@ -111,9 +111,9 @@ def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:
 
 def _layer_name(makers: tuple[Key, ...]) -> str:
     """Return the first layer that makes the channels; of a parameter outside a layer, its own name."""
-    layered = [key for key in makers if "." in key[0] and key[0].endswith("weight")]
+    layered = [key for key in makers if "." in key[0] and "weight" in key[0]]
     return _layer((layered or list(makers))[0]) or makers[0][0]
 
 
 def _layer(key: Key) -> str:
-    return key[0].rpartition(".")[0]
+    return layer_of(key[0])

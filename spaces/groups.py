@@ -16,6 +16,11 @@ from ..errors import describe, unknown_name
 Verification = Literal["exact", "shape"]
 
 
+def layer_of(tensor: str) -> str:
+    """Return the layer that a tensor belongs to; of a parametrised weight (weight norm) the layer that it makes."""
+    return tensor.partition(".parametrizations.")[0] if ".parametrizations." in tensor else tensor.rpartition(".")[0]
+
+
 @dataclass(frozen=True)
 class Slice:
     """Where a group's channels lie along one dimension of one tensor."""
@@ -31,7 +36,7 @@ class Slice:
     @property
     def layer(self) -> str:
         """Qualified name of the module that holds the tensor."""
-        return self.tensor.rpartition(".")[0]
+        return layer_of(self.tensor)
 
 
 @dataclass(frozen=True)

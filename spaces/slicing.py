@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .attributes import apply_sizes
-from .groups import Group
+from .groups import Group, layer_of
 from .layers import update_sizes
 
 Positions = dict[tuple[str, int], set[int]]
@@ -52,7 +52,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     pruned = copy.deepcopy(model, memo)
     apply_sizes(pruned, [(a, g.channels - len(gone), g.channels) for g, gone in removed if gone for a in g.attributes])
     changed = {id(tensors[name]) for name in smaller}
-    for layer in dict.fromkeys(name.rpartition(".")[0] for name, tensor in tensors.items() if id(tensor) in changed):
+    for layer in dict.fromkeys(layer_of(name) for name, tensor in tensors.items() if id(tensor) in changed):
         update_sizes(pruned.get_submodule(layer))
     return pruned
 

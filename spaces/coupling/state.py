@@ -29,7 +29,7 @@ class Tracker:
 
     def value(self, tensor: torch.Tensor) -> Value:
         """Return what is known about ``tensor``; nothing is known of constants."""
-        return self.values.get(id(tensor)) or Value.uniform(tensor.shape)
+        return self.values.get(id(tensor)) or Value.constant(tensor.shape)
 
     def set(self, tensor: torch.Tensor, value: Value) -> None:
         """Note what is known about ``tensor``."""

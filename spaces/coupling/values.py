@@ -26,13 +26,18 @@ class Value:
 
     shape: tuple[int, ...]
     labels: torch.Tensor | None
-    """``None`` for what is computed from parameters alone."""
+    """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
 
     @classmethod
     def uniform(cls, shape: torch.Size | tuple[int, ...], label: int = ANY) -> Value:
         """Return a value whose elements all have one label."""
         return cls(tuple(shape), torch.full([1] * len(shape), label, dtype=torch.long))
+
+    @classmethod
+    def constant(cls, shape: torch.Size | tuple[int, ...]) -> Value:
+        """Return the value of a tensor that neither inputs nor parameters go into."""
+        return cls(tuple(shape), None)
 
     @classmethod
     def parameter(cls, name: str, tensor: torch.Tensor) -> Value:
@@ -60,12 +65,13 @@ def moved(value: Value, shape: torch.Size | tuple[int, ...], move: Callable[[tor
     """Return the value after its elements were moved about by ``move``."""
 
     def apply(part: torch.Tensor) -> torch.Tensor:
-        full = part.expand(value.shape).contiguous()
+        # One more than the label, so that the zeros that a move fills in (tril, im2col) come out as ANY.
+        full = part.expand(value.shape).contiguous() + 1
         try:
-            return compact(move(full))
+            return compact(move(full)) - 1
         except (NotImplementedError, RuntimeError):
             # Some moves (im2col) know floating-point numbers only; these hold every label exactly.
-            return compact(move(full.double()).long())
+            return compact(move(full.double()).long()) - 1
 
     labels = None if value.labels is None else apply(value.labels)
     sources = tuple(Source(s.tensor, s.shape, tuple(apply(i) for i in s.indices)) for s in value.sources)
@@ -84,6 +90,14 @@ def as_activation(value: Value, atoms: Atoms) -> torch.Tensor:
         if index.numel() > 1 and index.shape[-1] == index.numel():
             return atoms.of(source.tensor, dim, source.shape[dim])[index]
     return Value.uniform(value.shape).labels  # pyright: ignore[reportReturnType]
+
+
+def follow(leader: Source, others: tuple[Source, ...], atoms: Atoms) -> None:
+    """Unite the dimensions of other parameters with those of the one that they make a weight with."""
+    for other in others:
+        for dim, index in enumerate(leader.indices):
+            if leader.shape[dim] > 1:
+                meet(other, atoms.of(leader.tensor, dim, leader.shape[dim])[index], atoms)
 
 
 def by_index(labels: torch.Tensor, dim: int, size: int, atoms: Atoms) -> torch.Tensor:

@@ -9,9 +9,10 @@ import torch
 from .contraction import CONTRACTIONS
 from .convolution import CONVOLUTIONS
 from .fallback import fallback
+from .gating import GATES
 from .movement import MOVEMENTS, move
 from .normalisation import NORMALISATIONS
-from .pointwise import pointwise
+from .pointwise import POINTWISE, pointwise
 from .reduction import REDUCTIONS, reduce
 from .rule import Rule
 
@@ -19,13 +20,13 @@ from .rule import Rule
 def rule_for(func: Any) -> Rule:
     """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
     name = func.overloadpacket.__name__.rstrip("_")
-    for table in (CONTRACTIONS, CONVOLUTIONS, NORMALISATIONS):
+    for table in (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS):
         if name in table:
             return table[name]
     if name in MOVEMENTS:
         return move
     if name in REDUCTIONS:
         return reduce
-    if torch.Tag.pointwise in func.tags:
+    if torch.Tag.pointwise in func.tags or name in POINTWISE:
         return pointwise
     return fallback

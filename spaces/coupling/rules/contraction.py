@@ -8,7 +8,7 @@ import torch
 
 from ..atoms import ANY
 from ..state import Tracker
-from ..values import Source, Value, as_activation, by_index, compact, meet
+from ..values import Source, Value, as_activation, by_index, compact, follow, meet
 from .rule import Rule
 
 
@@ -25,6 +25,9 @@ def _addmm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
 
 def product(tracker: Tracker, left: Value, right: Value, shape: Any) -> Value:
     """Return the value of ``left @ right``, each a matrix or a batch of matrices."""
+    for value in (left, right):
+        if value.labels is None and value.sources:
+            follow(value.sources[0], value.sources[1:], tracker.atoms)
     weight = _weight(right)
     if weight is not None:
         return Value(tuple(shape), _through(tracker, as_activation(left, tracker.atoms), weight, rows=-2, columns=-1))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..state import Tracker
-from ..values import Source, Value, as_activation, by_index, meet
+from ..values import Source, Value, as_activation, by_index, follow, meet
 from .rule import Rule, opaque
 
 
@@ -20,6 +20,7 @@ def _convolution(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) 
         tracker.atoms.fix(labels.unique().tolist(), "it meets a convolution whose weight is computed")
         return opaque(out)
     source = known.sources[0]
+    follow(source, known.sources[1:], tracker.atoms)
     made, read = (1, 0) if transposed else (0, 1)
     incoming = by_index(labels, 1, inputs.shape[1], tracker.atoms)
     produced = tracker.produce(source.tensor, made, source.shape[made])

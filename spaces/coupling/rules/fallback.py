@@ -19,7 +19,7 @@ def fallback(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> l
     name = func.overloadpacket.__name__
     inputs = tensors((args, kwargs))
     if not inputs or any(part in name for part in _MADE_TO_MEASURE):
-        return [Value.uniform(t.shape) for t in tensors(out)]
+        return [Value.constant(t.shape) for t in tensors(out)]
     labels = as_activation(tracker.value(inputs[0]), tracker.atoms)
     results = [_kept(labels, inputs[0], t) for t in tensors(out)]
     others = [as_activation(tracker.value(t), tracker.atoms) for t in inputs[1:]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..atoms import FIXED
+from ..atoms import ANY
 from ..state import Tracker
 from ..values import Value, as_activation, compact, meet, moved
 from .rule import tensors
@@ -110,13 +110,15 @@ def _copied(tracker: Tracker, args: Any) -> Value:
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:
-    """Extend labels over a padded dimension where they do not change along it; elsewhere the padding is fixed."""
+    """Extend labels over a padded dimension where they do not change along it; elsewhere the padding is nobody's."""
     value, pad = tracker.value(args[0]), list(args[1])
+    if value.labels is None and not value.sources:
+        return Value.constant(out.shape)
     labels = as_activation(value, tracker.atoms)
     for i in range(0, len(pad), 2):
         dim = labels.dim() - 1 - i // 2
         if labels.shape[dim] > 1 and (pad[i] or pad[i + 1]):
             amounts = [0] * (2 * (labels.dim() - dim))
             amounts[-2:] = pad[i : i + 2]
-            labels = torch.nn.functional.pad(labels, amounts, value=FIXED)
+            labels = torch.nn.functional.pad(labels, amounts, value=ANY)
     return Value(tuple(out.shape), labels)

@@ -48,6 +48,12 @@ def _group_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -
     return [Value(tuple(args[0].shape), tracker.atoms.roots(labels)), *opaque(out)[1:]]
 
 
+def _weight_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    direction, magnitude = tracker.value(args[0]), tracker.value(args[1])
+    weight = Value(tuple(args[0].shape), None, (*direction.sources, *magnitude.sources))
+    return [weight, *opaque(out)[1:]]
+
+
 NORMALISATIONS: dict[str, Rule] = {
     "native_batch_norm": _batch_norm,
     "_native_batch_norm_legit": _batch_norm,
@@ -58,4 +64,5 @@ NORMALISATIONS: dict[str, Rule] = {
     "native_layer_norm": _layer_norm,
     "_fused_rms_norm": _layer_norm,
     "native_group_norm": _group_norm,
+    "_weight_norm_interface": _weight_norm,
 }

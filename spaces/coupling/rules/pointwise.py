@@ -11,6 +11,9 @@ from ..state import Tracker
 from ..values import Source, Value, compact, meet
 from .rule import opaque, tensors
 
+POINTWISE = frozenset({"_prelu_kernel", "prelu", "masked_fill", "dropout", "native_dropout", "where"})
+"""Operations that are element-wise but not tagged so."""
+
 
 def pointwise(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
     """Unite labels at the same places; parameters are united with the labels that they stand beside."""
@@ -28,44 +31,48 @@ def combine(tracker: Tracker, operands: list[Value], shape: tuple[int, ...]) -> 
     parameters = [v for v in operands if v.labels is None]
     if not activations:
         return Value(shape, None, tuple(_aligned(s, len(shape)) for v in parameters for s in v.sources))
-    labels = torch.full([1] * len(shape), ANY, dtype=torch.long)
+    labels, seen = torch.full([1] * len(shape), ANY, dtype=torch.long), (1,) * len(shape)
     for value in activations:
-        labels = join(tracker, labels, _lifted(value.labels, len(shape)))
+        own = (1,) * (len(shape) - len(value.shape)) + value.shape
+        labels = _join(tracker, (labels, seen), (_lifted(value.labels, len(shape)), own))
+        seen = tuple(torch.broadcast_shapes(seen, own))
     for value in parameters:
         for source in value.sources:
             meet(_aligned(source, len(shape)), labels, tracker.atoms)
     return Value(shape, compact(tracker.atoms.roots(labels)))
 
 
-def join(tracker: Tracker, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Unite two label tensors that broadcast together and return the labels of the result.
+_Operand = tuple[torch.Tensor, tuple[int, ...]]
+"""Labels, and the full shape that they stand for."""
 
-    A label that stands beside several others belongs to a scalar, such as the one channel of a spatial gate: it goes
-    with none of them and cannot be removed.
+
+def _join(tracker: Tracker, left: _Operand, right: _Operand) -> torch.Tensor:
+    """Unite the labels of two operands that broadcast together and return those of the result.
+
+    A label that broadcasting puts beside several others belongs to a scalar, such as the one channel of a spatial gate:
+    it goes with none of them and cannot be removed.
     """
-    left, right = tracker.atoms.roots(left), tracker.atoms.roots(right)
-    pairs = [(a, b) for a, b in unique_pairs(left, right) if ANY not in (a, b) and a != b]
+    one, other = tracker.atoms.roots(left[0]), tracker.atoms.roots(right[0])
+    pairs = [(a, b) for a, b in unique_pairs(one, other) if ANY not in (a, b) and a != b]
     partners: dict[int, set[int]] = {}
     for a, b in pairs:
         partners.setdefault(a, set()).add(b)
         partners.setdefault(b, set()).add(a)
-    wide = {a for a, b in partners.items() if len(b) > 1 and a != FIXED}
-    scalars = {a for a in wide if _is_scalar(a, left, right)}
+    spread = [_spread(one, left[1], right[1]), _spread(other, right[1], left[1])]
+    scalars = {a for a, b in partners.items() if len(b) > 1 and a != FIXED and any(a in labels for labels in spread)}
     for a, b in pairs:
         if a not in scalars and b not in scalars:
             tracker.atoms.unite(a, b)
     if tracker.last:
         tracker.atoms.fix(scalars, "one value of it acts on many channels")
-    out = torch.where(_any_of(left, scalars | {ANY}), right, left)
+    out = torch.where(_any_of(one, scalars | {ANY}), other, one)
     return torch.where(_any_of(out, scalars), ANY, out)
 
 
-def _is_scalar(label: int, left: torch.Tensor, right: torch.Tensor) -> bool:
-    # A label spread by broadcasting has size 1 along a dimension in which its partners differ.
-    for own, other in ((left, right), (right, left)):
-        if bool((own == label).any()):
-            return any(own.shape[d] == 1 and other.shape[d] > 1 for d in range(own.dim()))
-    return False
+def _spread(labels: torch.Tensor, shape: tuple[int, ...], beside: tuple[int, ...]) -> set[int]:
+    """Return the labels of an operand that broadcasting repeats along some dimension."""
+    repeated = any(own == 1 and other > 1 for own, other in zip(shape, beside, strict=True))
+    return set(labels.unique().tolist()) if repeated else set()
 
 
 def _any_of(labels: torch.Tensor, wanted: set[int]) -> torch.Tensor:

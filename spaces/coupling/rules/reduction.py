@@ -21,8 +21,9 @@ def reduce(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
     """Return the labels that the remaining dimensions keep; mixed ones are noted."""
     source = args[0]
     value = tracker.value(source)
-    if value.labels is None and all(t.shape == source.shape for t in tensors(out)):
-        return [Value(tuple(t.shape), None, value.sources) for t in tensors(out)]
+    if value.labels is None:
+        outputs = tensors(out)
+        return [Value(tuple(t.shape), None, value.sources if t.shape == source.shape else ()) for t in outputs]
     labels = tracker.atoms.roots(as_activation(value, tracker.atoms))
     dims = _dims(func, args, kwargs, source.dim())
     kept = labels
