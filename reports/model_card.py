@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
-from .manifest import CARD, MANIFEST, ONNX, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
+from .int8 import recorded_agreement
+from .manifest import CARD, MANIFEST, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
 from .parity import TOLERANCE
 
 _METRICS = (
@@ -27,7 +28,7 @@ def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...])
     Args:
         manifest: the manifest of the export.
         policy: what was removed.
-        input_names: names of the ONNX model's inputs; empty where it was not exported.
+        input_names: names of the ONNX model's inputs.
     """
     parts = (
         _introduction(manifest),
@@ -74,6 +75,7 @@ def _numbers(m: Manifest) -> str:
 {chr(10).join(rows)}
 
 - What is claimed ("this network") is {source}; `espalier verify` checks it.
+- Accuracy, latency, size and memory are of `{m.claims_of}`, at {m.precision}; the dense network's are at fp32.
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
   ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
@@ -115,7 +117,7 @@ def _usage(m: Manifest, input_names: tuple[str, ...]) -> str:
     parts = [
         f"""## How to load it
 
-In PyTorch, without pickle (needs the task, whose network is pruned anew and given the weights):
+In PyTorch at fp32, without pickle (needs the task, whose network is pruned anew and given the weights):
 
 ```python
 import espalier
@@ -124,14 +126,14 @@ model = espalier.load("."{argument or ")"}
 ```
 """
     ]
-    if "onnx" in m.formats:
+    if "onnx" in m.formats or m.int8 is not None:
         feed = ", ".join(f'"{name}": {name}' for name in input_names)
         parts.append(f"""In ONNX Runtime, with NumPy arrays for {", ".join(f"`{n}`" for n in input_names)}:
 
 ```python
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{ONNX}", providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession("{ONNX if m.int8 is None else ONNX_INT8}", providers=["CPUExecutionProvider"])
 outputs = session.run(None, {{{feed}}})
 ```
 """)
@@ -148,7 +150,8 @@ model = torch.export.load("{PT2}").module()
 
 
 _DESCRIPTIONS = {
-    ONNX: "the network for ONNX Runtime and other runtimes",
+    ONNX: "the network for ONNX Runtime and other runtimes, at fp32",
+    ONNX_INT8: "the network for ONNX Runtime and other runtimes, at int8",
     PT2: "the network as a program of `torch.export`",
     WEIGHTS: "parameters and buffers of the pruned network",
     POLICY: "what is kept of each group",
@@ -180,8 +183,21 @@ def _limits(m: Manifest) -> str:
 - {measured}
 - The exported programs take a batch of 1, as latency was measured; the PyTorch network takes any batch.
 - Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
-- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups of people more than the
-  mean shows: evaluate it on what matters to you before using it.
+{_int8_limits(m)}- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups
+  of people more than the mean shows: evaluate it on what matters to you before using it.
+"""
+
+
+def _int8_limits(m: Manifest) -> str:
+    if m.int8 is None:
+        return ""
+    found, recipe = recorded_agreement(m.int8), m.int8["recipe"]
+    share = "" if found.same_predictions is None else f" predicts the same as fp32 on {found.words} of them, and"
+    validated = fmt.plural(found.samples, "validation sample")
+    return f"""- `{ONNX_INT8}` was quantised after training: weights {recipe["weights"]};
+  activations {recipe["activations"]}, their ranges by {recipe["calibration"]} on {recipe["samples"]} training samples
+  (seed {recipe["seed"]}). On {validated} it{share} differs by at most {found.relative:.1e} of the largest output.
+  On x86 processors without VNNI, sums of its products may saturate and accuracy be lower: verify there.
 """
 
 

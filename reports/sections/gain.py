@@ -25,7 +25,7 @@ def gain(run: Run) -> dict[str, Any]:
         "headline": headline(dense, picks[0]) if picks else None,
         "headline_pick": f"Trial {picks[0].trial} ({picks[0].name.lower()})" if picks else None,
         "cards": [_card(network, dense) for network in networks],
-        "columns": [{"name": n.name, "trial": n.trial} for n in networks],
+        "columns": [{"name": n.name, "trial": n.trial, "precision": n.precision} for n in networks],
         "rows": [
             {"label": fmt.label(name), "cells": [cell(name, n, dense) for n in networks]}
             for name in _TABLE
@@ -69,5 +69,6 @@ def _card(network: Network, dense: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "trial": network.trial,
+        "precision": network.precision,
         "rows": [{"label": fmt.label(name), **cell(name, network, dense)} for name in _CARD],
     }
