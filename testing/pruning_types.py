@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..evaluators.counting import size_bytes
 from ..evaluators.fine_tune import fine_tune
 from ..evaluators.onnx_export import export_onnx, onnx_feed
+from ..evaluators.quantisation import quantise
 from ..evaluators.sparse_size import sparse_size_bytes
 from ..evaluators.task import Task
 from ..evaluators.task_evaluator import load_weights, save_weights
@@ -228,6 +229,15 @@ class PruningTypeContract:
                 expected = small(example_input).numpy()
             assert np.abs(np.asarray(found) - expected).max() <= PARITY * np.abs(expected).max()
             assert _zeros(exported) >= sum(int(m.zeroed.sum()) for m in masks_of(small, graph, policy).of.values())
+
+    def test_quantisation_keeps_the_zeros(
+        self, dense: nn.Module, graph: Graph, rankings: Rankings, policies: tuple[Policy, ...], task: Task
+    ) -> None:
+        for policy in (policies[0], policies[-1]):
+            small = prune(dense, graph, policy, rankings=rankings)
+            assert _zeros(quantise(small, task)) >= sum(
+                int(m.zeroed.sum()) for m in masks_of(small, graph, policy).of.values()
+            )
 
     def test_the_given_network_stays_as_it_was_and_shares_nothing(
         self, dense: nn.Module, graph: Graph, rankings: Rankings, policies: tuple[Policy, ...]

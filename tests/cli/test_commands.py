@@ -29,6 +29,8 @@ def test_inspect_as_json(espalier, tiny_task):
     assert found["dense"]["source"] == "roofline"
     assert found["sensitivity"] == []
     assert len(found["layers"]) >= 3
+    assert found["type_notes"]["channel"] == "offered"
+    assert "smaller file only" in found["type_notes"]["nm"]
 
 
 def test_devices_lists_and_shows(espalier):

@@ -98,6 +98,17 @@ def test_a_search_of_all_types_exports_what_verifies(task, tmp_path):
     assert all(bool((after[name][before[name] == 0] == 0).all()) for name in before if name.endswith("6.weight"))
 
 
+def test_a_search_of_zeroing_types_at_int8_exports_what_verifies(task, tmp_path):
+    options = {"types": ("nm", "weight"), "precision": "int8", "objectives": "size", "threads": 1, "samples": 64}
+    run = run_search(task, out=tmp_path / "run", trials=7, **options)
+    sparse = next(t.configuration for t in run.trials if t.origin.startswith("uniform 1:4 weights"))
+    assert sparse.policy.precision == "int8"
+    assert sparse.metrics["size_bytes"] < 0.6 * sparse.metrics["dense_size_bytes"]
+    out = export(run, "smallest", tmp_path / "out", task=task)
+    found = verify(out, task=task)
+    assert found.passed, found.checks
+
+
 def test_gradients_choose_single_weights_in_a_search_by_taylor(task, tmp_path):
     run = run_search(task, out=tmp_path / "run", trials=3, types="nm", criteria="taylor", threads=1, samples=0)
     assert [t.state for t in run.trials] == ["complete"] * 3

@@ -71,6 +71,8 @@ def test_a_users_own_file(tmp_path: Path) -> None:
         (lambda d: d.pop("fit"), "fit lack int8"),
         (lambda d: d.update(threads=0), "threads"),
         (lambda d: d.update(deployed_as={"fp32": "int4"}), "deployed_as"),
+        (lambda d: d.update(sparse_kernels={"int8": ["2/4"]}, sparse_kernels_source="made up"), "such as 2:4"),
+        (lambda d: d.update(sparse_kernels={"int8": ["2:4"]}), "sparse_kernels_source"),
     ],
 )
 def test_a_malformed_file_names_its_fault(edit: object, message: str) -> None:
@@ -92,6 +94,19 @@ def test_a_device_that_runs_int8_says_what_fp32_means() -> None:
     assert device.deployed_precision("fp16") is None
     assert "accuracy is measured at fp32" in device.note("fp32")
     assert load_device("raspberry-pi-4").note("fp32") == ""
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_no_shipped_device_claims_kernels_for_zeros(name: str) -> None:
+    assert load_device(name).kernels_for("nm") == load_device(name).kernels_for("weight") == ()
+
+
+def test_kernels_for_zeros_are_those_of_the_type() -> None:
+    kernels = {"int8": ("2:4", "weight"), "fp32": ("4:8",)}
+    device = load_device("cortex-m4").model_copy(update={"sparse_kernels": kernels})
+    assert device.kernels_for("nm") == ("2:4 at int8", "4:8 at fp32")
+    assert device.kernels_for("weight") == ("weight at int8",)
+    assert device.kernels_for("channel") == ()
 
 
 def test_limits() -> None:
