@@ -169,6 +169,17 @@ def test_the_size_told_is_the_size_stored() -> None:
     assert size_bytes(network, "int8") < len(file)
 
 
+def test_zeroed_weights_stay_zero() -> None:
+    network, x = image_network(), images(50)
+    for weight in (network[0].weight, network[3].weight):
+        weight.data.view(-1)[::2] = 0
+    file = quantise(network, task_of(network, x))
+    stored = [numpy_helper.to_array(t) for t in onnx.load_from_string(file).graph.initializer]
+    kernels = [t for t in stored if t.dtype == np.int8 and t.ndim == 4]
+    assert len(kernels) == 2
+    assert all((kernel.reshape(-1)[::2] == 0).all() and (kernel != 0).any() for kernel in kernels)
+
+
 class _Pair(nn.Module):
     def __init__(self) -> None:
         super().__init__()
