@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .attributes import attempts, followers
-from .groups import FrozenGroup, Group
+from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
 from .slicing import Removed, positions_of, without, zeroed
 
@@ -50,27 +50,41 @@ class MaskOracle:
         """Return the groups that are sound, in order, and the others frozen with the reason."""
         sound: dict[str, Group] = {}
         frozen: list[FrozenGroup] = []
-        for kind in ("exact", "shape"):
-            passed, failed = self._bisect([g for g in groups if g.verification == kind])
+        for verification in ("exact", "shape"):
+            passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
         return kept, frozen
 
-    def _bisect(self, groups: Sequence[Group]) -> tuple[list[Group], list[tuple[Group, str]]]:
-        if not groups:
-            return [], []
-        reason = self.objection(groups)
+    def _kinds(self, groups: Sequence[Group]) -> list[list[Group]]:
+        """Put groups of one kind together: the same layers of the same classes of modules, in whichever block."""
+        kinds: dict[frozenset[tuple[str, str, int]], list[Group]] = {}
+        for group in groups:
+            kinds.setdefault(frozenset(self._place(piece) for piece in group.slices), []).append(group)
+        return list(kinds.values())
+
+    def _place(self, piece: Slice) -> tuple[str, str, int]:
+        parent, _, name = piece.layer.rpartition(".")
+        return (
+            type(self.model.get_submodule(parent)).__qualname__,
+            f"{name}.{piece.tensor.rpartition('.')[2]}",
+            piece.dim,
+        )
+
+    def _bisect(self, kinds: list[list[Group]]) -> tuple[list[Group], list[tuple[Group, str]]]:
+        groups = [g for kind in kinds for g in kind]
+        reason = self.objection(groups) if groups else None
         if reason is None:
-            return list(groups), []
-        repaired = self._repaired(groups)
+            return groups, []
+        repaired = self._repaired(groups, most=2)
         if repaired is not None:
             return repaired, []
-        if len(groups) == 1:
-            return [], [(groups[0], reason)]
-        middle = len(groups) // 2
-        left, left_failed = self._bisect(groups[:middle])
-        right, right_failed = self._bisect(groups[middle:])
+        if len(kinds) == 1:
+            return self._one_kind(groups, reason)
+        middle = len(kinds) // 2
+        left, left_failed = self._bisect(kinds[:middle])
+        right, right_failed = self._bisect(kinds[middle:])
         failed = left_failed + right_failed
         together = left + right
         # Halves that pass alone may still fail together; then the later ones give way.
@@ -78,23 +92,39 @@ class MaskOracle:
             failed.append((together.pop(), f"together with other groups, {clash}"))
         return together, failed
 
-    def _repaired(self, groups: Sequence[Group]) -> list[Group] | None:
+    def _one_kind(self, groups: list[Group], reason: str) -> tuple[list[Group], list[tuple[Group, str]]]:
+        """Judge groups of one kind: what the first cannot do, its like in other blocks is not asked to."""
+        repaired = self._repaired(groups[:1], most=24)
+        if repaired is not None:
+            names = {(a.module.rpartition(".")[2], a.name) for a in repaired[0].attributes}
+            everyone = self._with_attributes(groups, lambda a: (a.module.rpartition(".")[2], a.name) in names)
+            if self.objection(everyone) is None:
+                return everyone, []
+        alone = reason if len(groups) == 1 else self.objection(groups[:1])
+        if alone is not None:
+            return [], [(g, alone) for g in groups]
+        return self._bisect([[g] for g in groups])
+
+    def _repaired(self, groups: Sequence[Group], *, most: int) -> list[Group] | None:
         """Return the groups with the attributes that must follow them, or ``None`` where none make them sound."""
-        around = {g.name: followers(self.model, g) for g in groups}
-        everything = tuple(dict.fromkeys(a for found in around.values() for a in found))
-        for chosen in attempts(everything, most=24 if len(groups) == 1 else 2):
-            changed = [
-                replace(g, attributes=(*g.attributes, *(a for a in around[g.name] if a in chosen))) for g in groups
-            ]
+        everything = tuple(dict.fromkeys(a for g in groups for a in followers(self.model, g)))
+        for chosen in attempts(everything, most=most):
+            changed = self._with_attributes(groups, chosen.__contains__)
             if self.objection(changed) is None:
                 return changed
         return None
+
+    def _with_attributes(self, groups: Sequence[Group], wanted: Callable[[SizeAttribute], bool]) -> list[Group]:
+        return [
+            replace(g, attributes=(*g.attributes, *(a for a in followers(self.model, g) if wanted(a)))) for g in groups
+        ]
 
     def objection(self, groups: Sequence[Group]) -> str | None:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
         exact = all(g.verification == "exact" for g in groups)
         for cut in _CUTS:
-            reason = self._compare([(g, self._draw(g, cut)) for g in groups], exact=exact)
+            removed = [(g, self._draw(g, cut)) for g in groups]
+            reason = self._compare(removed, exact=exact, gradients=cut == _CUTS[0])
             if reason is not None:
                 return reason
         return None
@@ -105,19 +135,13 @@ class MaskOracle:
         count = group.channels - 1 if cut == "all but one" else max(1, group.channels // 2)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def _compare(self, removed: Removed, *, exact: bool) -> str | None:
-        pruned: list[nn.Module] = []
+    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> str | None:
         outputs: list[list[torch.Tensor]] = []
-
-        def run() -> None:
-            pruned.append(without(self.model, removed))
-            outputs.append(_run(pruned[0], self.inputs))
-            _check_gradients(pruned[0], self.inputs)
-
-        fault = _fault(run)
+        run = _run_with_gradients if gradients else _run
+        fault = _fault(lambda: outputs.append(run(without(self.model, removed), self.inputs)))
         if fault is not None:
             return f"the pruned network does not run ({fault})"
-        twin = _run(zeroed(self.model, positions_of(removed)) if exact else self.model, self.inputs)
+        twin = _run(zeroed(self.model, positions_of(removed)), self.inputs) if exact else self._dense
         reason = _shape_objection(outputs[0], twin)
         if reason is not None or not exact:
             return reason
@@ -127,6 +151,10 @@ class MaskOracle:
         if difference > TOLERANCE:
             return f"the pruned network differs from its masked twin by {difference:.1e} of the largest output"
         return None
+
+    @cached_property
+    def _dense(self) -> list[torch.Tensor]:
+        return _run(self.model, self.inputs)
 
     @cached_property
     def _double(self) -> tuple[nn.Module, Inputs]:
@@ -175,15 +203,16 @@ def _run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
         return tensors_of(call(model, inputs))
 
 
-def _check_gradients(model: nn.Module, inputs: Inputs) -> None:
+def _run_with_gradients(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     with torch.enable_grad():
-        outputs = [t for t in tensors_of(call(model, inputs)) if t.requires_grad]
-        if not outputs:
-            return
+        outputs = tensors_of(call(model, inputs))
+        sources = [t for t in outputs if t.requires_grad]
         parameters = [p for p in model.parameters() if p.requires_grad]
-        gradients = torch.autograd.grad([t.sum() for t in outputs], parameters, allow_unused=True)
-    if not all(torch.isfinite(g).all() for g in gradients if g is not None):
-        raise ArithmeticError("a gradient is not finite")
+        if sources and parameters:
+            gradients = torch.autograd.grad([t.sum() for t in sources], parameters, allow_unused=True)
+            if not all(torch.isfinite(g).all() for g in gradients if g is not None):
+                raise ArithmeticError("a gradient is not finite")
+    return [t.detach() for t in outputs]
 
 
 def _fault(action: Callable[[], object]) -> str | None:
