@@ -181,7 +181,8 @@ class _Recorder(TorchDispatchMode):
         mutates = func._schema.is_mutable
         storages = {_storage(t) for t in read}
         if "lift_fresh" in func._schema.name:  # a new constant, perhaps at the address of an activation freed before
-            self._numbers.pop(_storage(written[0]), None)
+            for tensor in tensors_in(output):  # an empty one, too: caches of keys and values begin as such
+                self._numbers.pop(_storage(tensor), None)
         if not written or (not mutates and all(_storage(t) in storages for t in written)):
             return
         active = [t for t in read if _storage(t) in self._numbers]

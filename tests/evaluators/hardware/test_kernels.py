@@ -136,6 +136,18 @@ def test_dict_and_tuple_inputs() -> None:
         assert (kernel.kind, kernel.macs) == ("matmul", 60)
 
 
+def test_an_empty_constant_counts_for_nothing() -> None:
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 4, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([torch.tensor([]), self.layer(x)], dim=-1)
+
+    assert count_macs(Cached(), torch.zeros(1, 3)) == 12
+
+
 def test_weights_alone_are_constants() -> None:
     class Reweighted(nn.Module):
         def __init__(self) -> None:
