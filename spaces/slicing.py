@@ -58,12 +58,16 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
 
 
 def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> nn.Module:
-    """Return a copy of ``model`` in which ``positions`` of parameters are zero: the masked twin of :func:`without`."""
+    """Return a copy of ``model`` in which ``positions`` of parameters are zero: the masked twin of :func:`without`.
+
+    Of a weight that weight norm computes only the lengths are zeroed: a direction of zeros has none, and gives NaN.
+    """
     twin = copy.deepcopy(model)
     parameters = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for (name, dim), gone in positions.items():
-            if gone and name in parameters:
+            direction = name.endswith(".original1") and (f"{name[:-1]}0", dim) in positions
+            if gone and name in parameters and not direction:
                 parameters[name].index_fill_(dim, torch.tensor(sorted(gone)), 0)
     return twin
 

@@ -7,6 +7,7 @@ handful of forward passes however many groups it has.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -152,6 +153,17 @@ class MaskOracle:
             return f"the pruned network differs from its masked twin by {difference:.1e} of the largest output"
         return None
 
+    def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
+        """Return how far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
+        found: list[float] = []
+
+        def run() -> None:
+            pruned, expected = _run_with_gradients(small, self.inputs), _run(twin, self.inputs)
+            if _shape_objection(pruned, expected) is None:
+                found.append(_difference(pruned, expected))
+
+        return found[0] if _fault(run) is None and found else None
+
     @cached_property
     def _dense(self) -> list[torch.Tensor]:
         return _run(self.model, self.inputs)
@@ -194,8 +206,9 @@ def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> st
 
 def _difference(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> float:
     scale = max((float(t.abs().max()) for t in twin if t.numel()), default=0.0) or 1.0
-    pairs = zip(pruned, twin, strict=True)
-    return max((float((a - b).abs().max()) for a, b in pairs if a.numel()), default=0.0) / scale
+    found = [float((a - b).abs().max()) for a, b in zip(pruned, twin, strict=True) if a.numel()]
+    # A twin that is not finite compares with nothing, and must not pass.
+    return max(found, default=0.0) / scale if all(map(math.isfinite, found)) else math.inf
 
 
 def _run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:

@@ -3,132 +3,160 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from typing import ClassVar
 
 import espalier_test_architectures as zoo
-import numpy as np
-import onnxruntime
 import pytest
 import torch
-from torch.utils._pytree import tree_flatten
 
-from espalier.evaluators.onnx_export import export_onnx, onnx_feed
-from espalier.spaces import Policy, fingerprint, prune, rank, trace
-from espalier.spaces.inputs import call, random_like, tensors_of
+from espalier.spaces import Policy, prune, rank, trace
+from espalier.testing.architectures import ArchitectureContract
 
 IMAGE, WORDS = torch.zeros(1, 3, 16, 16), torch.arange(9).view(1, 9)
-# For each network: an example input, the channels of each group found by hand, and what is frozen besides the outputs.
-CASES = {
-    "Tagger": (WORDS, {"hidden": 20}, {"words"}),
-    "UNet": (
-        IMAGE,
-        {"down1.0": 8, "down1.3": 8, "down2.0": 16, "down2.3": 16, "bottom.0": 32, "bottom.3": 32, "up2": 16}
-        | {"merge2.0": 16, "merge2.3": 16, "up1": 8, "merge1.0": 8, "merge1.3": 8},
-        set(),
-    ),
-    "Detector": (
-        IMAGE,
-        {"stem": 16, "fine.split": 8, "fine.branch": 8, "fine.merge": 16, "down": 32, "coarse.split": 16}
-        | {
-            "coarse.branch": 16,
-            "coarse.merge": 32,
-            "lateral": 16,
-            "fused.split": 16,
-            "fused.branch": 16,
-            "fused.merge": 32,
-        },
-        set(),
-    ),
-    "Sequence1d": (torch.zeros(1, 4, 16), {"first": 4, "last": 12}, set()),
-    "Recurrent": (torch.zeros(1, 6), {"enter": 16}, set()),
-    "WeightNormed": (IMAGE, {"first": 12, "second": 16}, set()),
-    "LooseParameters": (torch.zeros(1, 3, 8, 8), {"conv": 16, "mix": 16}, set()),
-    "Decoder": (
-        WORDS,
-        {"words": 32, "layers.0.q": 2, "layers.0.gate": 64, "layers.1.q": 2, "layers.1.gate": 64},
-        set(),
-    ),
-    "FusedAttention": (torch.zeros(1, 7, 5), {"enter": 16, "qkv": 4}, set()),
-    "NamedInputs": ({"image": torch.zeros(1, 4), "text": torch.zeros(1, 6)}, {"image": 16, "text": 16}, set()),
-    "TwoInputs": ((torch.zeros(1, 4), torch.zeros(1, 6)), {"image": 16, "text": 16}, set()),
-    "Shuffled": (IMAGE, {"enter": 8, "grouped": 8, "leave": 8}, set()),
-    "SuperResolution": (IMAGE, {"first": 16, "spread": 8}, set()),
-    "Gated": (IMAGE, {"conv": 12, "squeeze": 4, "unit": 10}, {"where"}),
-}
 
 
-def _build(name: str) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return getattr(zoo, name)().eval()
+class OfTheZoo(ArchitectureContract):
+    """A network of architectures.py. Its groups and what is frozen besides the outputs were found by hand."""
+
+    kind: str
+    expected_frozen = frozenset()
+
+    @classmethod
+    def model(cls) -> torch.nn.Module:
+        return getattr(zoo, cls.kind)()
+
+
+class TestTagger(OfTheZoo):
+    kind = "Tagger"
+    example_input = WORDS
+    expected_groups: ClassVar = {"hidden": 20}
+    expected_frozen = frozenset({"words"})
+
+
+class TestUNet(OfTheZoo):
+    kind = "UNet"
+    example_input = IMAGE
+    expected_groups: ClassVar = {
+        "down1.0": 8,
+        "down1.3": 8,
+        "down2.0": 16,
+        "down2.3": 16,
+        "bottom.0": 32,
+        "bottom.3": 32,
+        "up2": 16,
+        "merge2.0": 16,
+        "merge2.3": 16,
+        "up1": 8,
+        "merge1.0": 8,
+        "merge1.3": 8,
+    }
+
+
+class TestDetector(OfTheZoo):
+    kind = "Detector"
+    example_input = IMAGE
+    expected_groups: ClassVar = {
+        "stem": 16,
+        "fine.split": 8,
+        "fine.branch": 8,
+        "fine.merge": 16,
+        "down": 32,
+        "coarse.split": 16,
+        "coarse.branch": 16,
+        "coarse.merge": 32,
+        "lateral": 16,
+        "fused.split": 16,
+        "fused.branch": 16,
+        "fused.merge": 32,
+    }
+
+
+class TestSequence1d(OfTheZoo):
+    kind = "Sequence1d"
+    example_input = torch.zeros(1, 4, 16)
+    expected_groups: ClassVar = {"first": 4, "last": 12}
+
+
+class TestRecurrent(OfTheZoo):
+    kind = "Recurrent"
+    example_input = torch.zeros(1, 6)
+    expected_groups: ClassVar = {"enter": 16}
+
+
+class TestWeightNormed(OfTheZoo):
+    kind = "WeightNormed"
+    example_input = IMAGE
+    expected_groups: ClassVar = {"first": 12, "second": 16}
+
+
+class TestLooseParameters(OfTheZoo):
+    kind = "LooseParameters"
+    example_input = torch.zeros(1, 3, 8, 8)
+    expected_groups: ClassVar = {"conv": 16, "mix": 16}
+
+
+class TestDecoder(OfTheZoo):
+    kind = "Decoder"
+    example_input = WORDS
+    expected_groups: ClassVar = {
+        "words": 32,
+        "layers.0.q": 2,
+        "layers.0.gate": 64,
+        "layers.1.q": 2,
+        "layers.1.gate": 64,
+    }
+
+
+class TestFusedAttention(OfTheZoo):
+    kind = "FusedAttention"
+    example_input = torch.zeros(1, 7, 5)
+    expected_groups: ClassVar = {"enter": 16, "qkv": 4}
+
+
+class TestNamedInputs(OfTheZoo):
+    kind = "NamedInputs"
+    example_input: ClassVar = {"image": torch.zeros(1, 4), "text": torch.zeros(1, 6)}
+    expected_groups: ClassVar = {"image": 16, "text": 16}
+
+
+class TestTwoInputs(OfTheZoo):
+    kind = "TwoInputs"
+    example_input = (torch.zeros(1, 4), torch.zeros(1, 6))
+    expected_groups: ClassVar = {"image": 16, "text": 16}
+
+
+class TestShuffled(OfTheZoo):
+    kind = "Shuffled"
+    example_input = IMAGE
+    expected_groups: ClassVar = {"enter": 8, "grouped": 8, "leave": 8}
+
+
+class TestSuperResolution(OfTheZoo):
+    kind = "SuperResolution"
+    example_input = IMAGE
+    expected_groups: ClassVar = {"first": 16, "spread": 8}
+
+
+class TestGated(OfTheZoo):
+    kind = "Gated"
+    example_input = IMAGE
+    expected_groups: ClassVar = {"conv": 12, "squeeze": 4, "unit": 10}
+    expected_frozen = frozenset({"where"})
 
 
 @pytest.fixture(scope="module")
 def traced():
-    found = {}
-
+    @functools.cache
     def trace_once(name: str):
-        if name not in found:
-            model = _build(name)
-            found[name] = (model, trace(model, CASES[name][0]))
-        return found[name]
+        kind = globals()[f"Test{name}"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = kind.model().eval()
+        return model, trace(model, kind.example_input)
 
     return trace_once
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_groups_are_the_ones_found_by_hand(traced, name):
-    _, graph = traced(name)
-    assert {g.name: g.channels for g in graph.groups} == CASES[name][1]
-    others = {f.name for f in graph.frozen if "output of the network" not in f.reason}
-    assert others == CASES[name][2]
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("sparsity", [0.3, 0.7, 0.99])
-def test_every_uniform_policy_runs_trains_and_keeps_every_output_shape(traced, name, sparsity):
-    model, graph = traced(name)
-    small = prune(model, graph, Policy.uniform(graph, sparsity))
-    probe = random_like(CASES[name][0], torch.Generator().manual_seed(3), batch=3)
-    expected, outputs = tensors_of(call(model, probe)), tensors_of(call(small, probe))
-    assert [t.shape for t in outputs] == [t.shape for t in expected]
-    assert tree_flatten(call(model, probe))[1] == tree_flatten(call(small, probe))[1]
-    sum(t.sum() for t in outputs).backward()
-    gradients = [p.grad for p in small.parameters() if p.grad is not None]
-    assert gradients
-    assert all(torch.isfinite(g).all() for g in gradients)
-    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_pruned_networks_are_exported_as_they_are(traced, name):
-    model, graph = traced(name)
-    small = prune(model, graph, Policy.uniform(graph, 0.5))
-    example = random_like(CASES[name][0], torch.Generator().manual_seed(4), batch=1)
-    session = onnxruntime.InferenceSession(export_onnx(small, example), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        expected = tensors_of(call(small, example))
-    for found, wanted in zip(session.run(None, onnx_feed(example)), expected, strict=True):
-        scale = float(wanted.abs().max()) or 1.0
-        assert np.abs(found - wanted.numpy()).max() <= 1e-4 * scale
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_weights_are_saved_and_loaded_and_the_network_stays_as_it_was(traced, name):
-    model, graph = traced(name)
-    before = copy.deepcopy(model.state_dict())
-    policy = Policy.uniform(graph, 0.5)
-    rankings = rank(model, graph, ["l2"])
-    small, again = (prune(model, graph, policy, rankings=rankings) for _ in range(2))
-    with torch.no_grad():
-        for parameter in small.parameters():
-            parameter.add_(0.1)
-    again.load_state_dict(small.state_dict())
-    probe = random_like(CASES[name][0], torch.Generator().manual_seed(5))
-    for left, right in zip(tensors_of(call(small, probe)), tensors_of(call(again, probe)), strict=True):
-        assert torch.equal(left, right)
-    assert fingerprint(small) == fingerprint(again) != fingerprint(model)
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
 def test_shared_weights_stay_shared(traced):
