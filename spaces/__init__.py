@@ -6,6 +6,7 @@ from .apply import prune
 from .criteria import CRITERIA
 from .fingerprint import fingerprint
 from .groups import FrozenGroup, Graph, Group, Slice
+from .masks import Masks, masks_of
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
 from .rankings import Rankings, rank
@@ -20,6 +21,7 @@ __all__ = [
     "FrozenGroup",
     "Graph",
     "Group",
+    "Masks",
     "Parameter",
     "Policy",
     "Rankings",
@@ -27,6 +29,7 @@ __all__ = [
     "SearchSpace",
     "Slice",
     "fingerprint",
+    "masks_of",
     "prune",
     "rank",
     "trace",
