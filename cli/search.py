@@ -83,7 +83,7 @@ def search(
         typer.Option(
             "--types",
             metavar="NAMES",
-            help="Pruning types: channel, nm, weight, none. Default: channel.",
+            help="Pruning types: channel, block, nm, weight, none. Default: channel.",
             show_default=False,
         ),
     ] = None,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
+from .branches import drop_
 from .fingerprint import fingerprint
 from .groups import Graph
 from .masks import zero_weights_
@@ -57,6 +58,10 @@ def prune(
     if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
         squares = squared_gradients or {}
         zero_weights_(pruned, model, graph, policy, sliced=positions_of(removed), squared_gradients=squares)
+    for name, choice in policy.choices.items():
+        branch = graph.group(name).branch
+        if choice.type == "block" and branch is not None:
+            drop_(pruned, branch)
     return pruned
 
 

@@ -94,7 +94,7 @@ def _group(model: nn.Module, name: str, units: list[Unit], tracker: Tracker, sta
         if key[0] in tracker.whole_groups and key[1] == 0
     )
     verification = "shape" if any(u.mixed for u in units) else "exact"
-    return Group(name, len(units), slices, verification, stages.get(name.partition("#")[0], 0), whole)
+    return Group(name, len(units), slices, verification, stages.get(name.partition("#")[0], 0), attributes=whole)
 
 
 def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:

@@ -75,6 +75,24 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """A residual branch that can be dropped."""
+
+    end: str
+    """The module that is replaced by zeros."""
+    width_of: str
+    """The layer whose output the zeros take the width of."""
+    skipped: tuple[str, ...]
+    """Layers outside ``end`` that nothing needs any more."""
+    strides: tuple[int, ...]
+    """Input size by output size of the branch, for each spatial dimension; empty for tokens."""
+    rounds_up: bool
+    """Whether an output size that does not divide is rounded up; a branch that pads its input itself rounds down."""
+    groups: tuple[str, ...]
+    """Names of the groups that go with it; the first one stands for the branch."""
+
+
+@dataclass(frozen=True)
 class Group:
     """Coupled channels over several layers, named after the root layer."""
 
@@ -86,6 +104,8 @@ class Group:
     """``exact``: agreed with its masked twin to 1e-5; ``shape``: outputs keep their shape and stay finite."""
     stage: int
     """Index of the network's stage (same spatial resolution) that the root layer stands in, from 0."""
+    branch: Branch | None = None
+    """The residual branch that this group stands for; the type ``block`` drops it."""
     attributes: tuple[SizeAttribute, ...] = ()
     """Numbers of modules that shrink in proportion to the channels kept."""
     weights: tuple[Weight, ...] = ()

@@ -22,21 +22,24 @@ class Choice:
     criterion: str | None
     """How channels or weights are ranked; ``None`` where nothing is removed."""
     kept: int
-    """In the type's unit: channels; for ``nm`` weights of each block; for ``weight`` single weights."""
+    """In the type's unit: channels; for ``nm`` weights of each block; for ``weight`` weights; for ``block`` nothing."""
     of: int
     """All there are of that unit: the group's channels; a block's length; the group's weights."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.kept <= self.of:
+        least = 0 if self.type == "block" else 1
+        if not least <= self.kept <= self.of:
             raise InputError(
                 describe(
-                    f"kept {self.kept} of {self.of}", expected=f"kept in 1..{self.of}", remedy="Correct the policy."
+                    f"kept {self.kept} of {self.of}",
+                    expected=f"kept in {least}..{self.of}",
+                    remedy="Correct the policy.",
                 )
             )
 
     @property
     def sparsity(self) -> float:
-        """Fraction of the group's channels or weights removed, in [0, 1)."""
+        """Fraction of the group's channels or weights removed, in [0, 1); 1 only for a dropped block."""
         return 1 - self.kept / self.of
 
     @classmethod

@@ -83,7 +83,7 @@ class SearchSpace:
 
     @property
     def size(self) -> int:
-        """How many different policies there are."""
+        """How many different policies there are; with blocks to drop, at most so many."""
         per_group = [
             1 + sum(len(self.amounts(group, kind)) * len(self._criteria(kind)) for kind in self.offered(group))
             for group in self.graph
@@ -101,6 +101,8 @@ class SearchSpace:
     def choice(self, group: Group, kind: str, amount: Amount, criterion: str) -> Choice:
         """Return the choice that keeps ``amount`` of ``group``."""
         kept, of = amount
+        if not PRUNING_TYPES.get(kind).ranked:
+            return Choice(type=kind, criterion=None, kept=kept, of=of)
         ranked_by = element_criterion(criterion) if PRUNING_TYPES.get(kind).zeroes else criterion
         return Choice(type=kind, criterion=ranked_by, kept=kept, of=of)
 
@@ -136,6 +138,7 @@ class SearchSpace:
                     )
                 )
         choices = {group.name: self._choice(group, values) for group in self.graph}
+        _empty_branches(self.graph, choices)
         return Policy(self.graph.fingerprint, choices, str(values.get("precision", self.precisions[0])))
 
     def values(self, policy: Policy) -> dict[str, Value]:
@@ -222,9 +225,19 @@ class SearchSpace:
 
     def _criteria(self, kind: str) -> tuple[str, ...]:
         """Return the criteria that give different networks under a pruning type."""
+        if not PRUNING_TYPES.get(kind).ranked:
+            return ("",)
         if not PRUNING_TYPES.get(kind).zeroes:
             return tuple(dict.fromkeys(self.criteria))
         return tuple(dict.fromkeys(element_criterion(c) for c in self.criteria))
+
+
+def _empty_branches(graph: Graph, choices: dict[str, Choice]) -> None:
+    """Leave groups whole that go with a dropped branch, so that equal networks have equal policies."""
+    for group in graph:
+        if group.branch is not None and choices[group.name].type == "block":
+            for name in group.branch.groups[1:]:
+                choices[name] = Choice.keep_all(graph.group(name).channels)
 
 
 def _distance(amount: Amount, share: float, of: int) -> tuple[float, int]:

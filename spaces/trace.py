@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
+from .branches import with_branches
 from .candidates import candidates
 from .coupling import track
 from .fingerprint import fingerprint
@@ -37,7 +38,9 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     frozen_layers = _layers_under(model, freeze)
     tracker = track(copy.deepcopy(model).eval(), example_input)
     found, frozen = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
-    groups, failed = MaskOracle.of(model, example_input).judge(found)
+    oracle = MaskOracle.of(model, example_input)
+    groups, failed = oracle.judge(found)
+    groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
     return Graph(with_weights(model, groups), (*frozen, *failed), fingerprint(model))
 
 

@@ -125,7 +125,7 @@ class PruningTypeContract:
             shares = [kept / of for kept, of in self._amounts(graph, group.name)]
             assert shares == sorted(shares)
             assert len(set(self._amounts(graph, group.name))) == len(shares)
-            assert all(0 < share <= 1 for share in shares)
+            assert all(0 <= share <= 1 for share in shares)
 
     def test_its_own_choices_pass_and_foreign_ones_are_refused(self, graph: Graph) -> None:
         kind = PRUNING_TYPES.get(self.kind)
@@ -286,7 +286,8 @@ class PruningTypeContract:
 
     @classmethod
     def _choice(cls, amount: Amount) -> Choice:
-        return Choice(cls.kind, None if cls.kind == "none" else "l1", kept=amount[0], of=amount[1])
+        criterion = "l1" if PRUNING_TYPES.get(cls.kind).ranked else None
+        return Choice(cls.kind, criterion, kept=amount[0], of=amount[1])
 
     @classmethod
     def _uniform(cls, graph: Graph) -> Iterator[Policy]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...registry import Registry
 from .base import Amount, PruningType
+from .block import BlockPruning
 from .channel import ChannelPruning
 from .nm import PatternPruning
 from .none import NoPruning
@@ -12,6 +13,7 @@ from .weight import WeightPruning
 PRUNING_TYPES: Registry[PruningType] = Registry("pruning type")
 PRUNING_TYPES.add("none", NoPruning())
 PRUNING_TYPES.add("channel", ChannelPruning())
+PRUNING_TYPES.add("block", BlockPruning())
 PRUNING_TYPES.add("nm", PatternPruning())
 PRUNING_TYPES.add("weight", WeightPruning())
 

@@ -23,6 +23,11 @@ class PruningType(Protocol):
         """Whether single weights are zeroed, so that shapes stay; else whole channels go."""
         ...
 
+    @property
+    def ranked(self) -> bool:
+        """Whether a criterion has a say in what is kept."""
+        ...
+
     def options(self, group: Group, *, channel_multiple: int) -> tuple[Amount, ...]:
         """Return what this type can keep, least first; empty where it has nothing to offer."""
         ...

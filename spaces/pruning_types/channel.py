@@ -15,6 +15,7 @@ class ChannelPruning:
     """Keeps a prefix of the ranking, so that the policies of one criterion nest."""
 
     zeroes = False
+    ranked = True
 
     def options(self, group: Group, *, channel_multiple: int) -> tuple[Amount, ...]:
         """Return the multiples of ``channel_multiple`` below the group's channels."""

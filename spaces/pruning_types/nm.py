@@ -25,6 +25,7 @@ class PatternPruning:
     """
 
     zeroes = True
+    ranked = True
 
     def options(self, group: Group, *, channel_multiple: int) -> tuple[Amount, ...]:
         """Return the patterns that fit at least one of the group's weights, the sparsest first."""

@@ -15,6 +15,7 @@ class NoPruning:
     """Leaves a group as it is."""
 
     zeroes = False
+    ranked = False
 
     def options(self, group: Group, *, channel_multiple: int) -> tuple[Amount, ...]:
         """Return the group's own channel count."""

@@ -21,6 +21,7 @@ class WeightPruning:
     """Keeps the same share of each of the group's weights, so that no layer is emptied for another's sake."""
 
     zeroes = True
+    ranked = True
 
     def options(self, group: Group, *, channel_multiple: int) -> tuple[Amount, ...]:
         """Return the levels as counts of the group's weights, the sparsest first."""

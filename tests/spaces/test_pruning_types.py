@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from espalier.spaces import PRUNING_TYPES
+from espalier.spaces.branches import Absent, Skipped
 from espalier.testing.pruning_types import PruningTypeContract
 
 
@@ -12,6 +13,19 @@ class TestNone(PruningTypeContract):
 
 class TestChannel(PruningTypeContract):
     kind = "channel"
+
+
+class TestBlock(PruningTypeContract):
+    kind = "block"
+
+    def check_promise(self, small, graph, policy):
+        layers = dict(small.named_modules())
+        if policy.choices["inner"].type != "block":
+            super().check_promise(small, graph, policy)
+            return
+        assert all(type(layers[name]) is Skipped for name in ("inner", "depthwise"))
+        assert type(layers["outer"]) is Absent
+        assert not [name for name, _ in small.named_parameters() if name.startswith(("inner", "depthwise", "outer"))]
 
 
 class TestPattern(PruningTypeContract):

@@ -11,7 +11,7 @@ from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, S
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.spaces import CRITERIA, Policy, Rankings, fingerprint, prune, rank, trace
+from espalier.spaces import CRITERIA, Choice, Policy, Rankings, fingerprint, prune, rank, trace
 
 
 def _probe(build: type[nn.Module]) -> torch.Tensor:
@@ -200,3 +200,43 @@ def test_a_policy_of_another_network_is_refused():
     other = seeded(Concatenated)
     with pytest.raises(InputError, match=fingerprint(other)):
         prune(model, graph, Policy.uniform(trace(other, INPUTS[Concatenated]), 0.5))
+
+
+def test_a_residual_branch_can_be_dropped_and_leaves_its_shortcut():
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    branch = graph.group("inner").branch
+    assert branch is not None
+    assert (branch.end, set(branch.skipped), branch.groups) == ("outer", {"inner", "inner_bn"}, ("inner",))
+    assert graph.group("stem").branch is None
+    assert graph.group("down").branch is None
+    dropped = Policy.of(graph, {"inner": Choice("block", None, kept=0, of=1)})
+    small = prune(model, graph, dropped)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.outer.weight.zero_()
+        twin.outer.bias.zero_()
+        probe = _probe(Residual)
+        torch.testing.assert_close(small(probe), twin(probe), atol=1e-6, rtol=1e-6)
+    assert not [name for name, _ in small.named_parameters() if name.startswith(("inner", "outer"))]
+
+
+def test_a_branch_is_dropped_beside_narrower_channels():
+    model = seeded(ZeroPadded)
+    graph = trace(model, INPUTS[ZeroPadded])
+    assert {g.name for g in graph if g.branch is not None} == {"layer1.conv1", "layer2.conv1", "layer3.conv1"}
+    choices = {
+        "stem": Choice.channel(kept=5, of=8, criterion="l2"),
+        "layer2.conv1": Choice("block", None, kept=0, of=1),
+        "layer3.conv1": Choice.channel(kept=9, of=32, criterion="l2"),
+    }
+    small = prune(model, graph, Policy.of(graph, choices))
+    assert small(_probe(ZeroPadded)).shape == (4, 4)
+    assert small.layer2.bn2.channels == small.layer1.bn2.num_features + 8
+
+
+def test_only_a_group_inside_a_branch_takes_the_type_block():
+    model = seeded(Residual)
+    graph = trace(model, INPUTS[Residual])
+    with pytest.raises(InputError, match="stands for a residual branch"):
+        prune(model, graph, Policy.of(graph, {"stem": Choice("block", None, kept=0, of=1)}))
