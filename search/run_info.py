@@ -16,7 +16,7 @@ from ..spaces.groups import Graph
 from .options import SearchOptions, different_run
 
 RUN = "run.json"
-_PACKAGES = ("espalier", "torch", "torch-pruning", "optuna", "onnxruntime", "numpy")
+_PACKAGES = ("espalier", "torch", "optuna", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
