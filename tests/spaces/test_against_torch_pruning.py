@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch_pruning
+from espalier_test_architectures import UNet
+from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, ZeroPadded, seeded
 from torch import nn
 
 from espalier.spaces import Policy, prune, trace
 from espalier.spaces.rankings import Rankings
-from espalier_test_architectures import UNet
-from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, ZeroPadded, seeded
 
 CASES = {
     Residual: INPUTS[Residual],
@@ -77,7 +77,7 @@ def test_a_zero_padded_shortcut_is_where_the_two_part():
     wrong = theirs(probe)
     model = seeded(ZeroPadded)
     graph = trace(model, INPUTS[ZeroPadded])
-    order = tuple(range(2, 8)) + (0, 1)
+    order = (*tuple(range(2, 8)), 0, 1)
     rankings = Rankings({"l2": {g.name: order if g.name == "stem" else tuple(range(g.channels)) for g in graph}})
     mine = prune(model, graph, Policy.from_kept(graph, {"stem": 6}), rankings=rankings)
     twin = seeded(ZeroPadded)
