@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Packages of networks, beside .venv, so that the product is never run with them: see benchmarks/zoo-*.txt.
+ZOO := .zoo
 # Tests measure latencies: one thread per process keeps them from disturbing each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench chromium
+.PHONY: help demo test test-all lint bench zoo chromium
 
 help:
 	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
@@ -16,6 +18,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and pyright"
 	@echo "make bench     the benchmarks (bench-results/)"
+	@echo "make zoo       trace and prune 47 architectures, an hour (bench-results/zoo.json)"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,10 +42,23 @@ lint: $(INSTALLED)
 	$(BIN)/pyright
 
 # Each benchmark prints a table and writes its JSON. `fit_devices --check` compares with the shipped device files.
-bench: $(INSTALLED)
+bench: $(ZOO)/.installed
 	mkdir -p bench-results
 	$(ONE_THREAD) $(BIN)/python benchmarks/dense_networks.py --json bench-results/dense_networks.json
 	$(ONE_THREAD) $(BIN)/python benchmarks/fit_devices.py --check --json bench-results/fit_devices.json
+	$(ONE_THREAD) $(BIN)/python benchmarks/policies.py --packages $(ZOO) --json bench-results/policies.json
+
+# ZOO_OPTIONS="--only resnet18 vit_tiny_patch16_224" runs a part of it.
+zoo: $(ZOO)/.installed
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/zoo.py --packages $(ZOO) --json bench-results/zoo.json $(ZOO_OPTIONS)
+
+$(ZOO)/.installed: $(INSTALLED) $(wildcard benchmarks/zoo-*.txt)
+	for kind in common timm transformers; do \
+		$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(ZOO)/$$kind \
+			--requirement benchmarks/zoo-$$kind.txt || exit 1; \
+	done
+	touch $@
 
 chromium: $(INSTALLED)
 	@tests/setup_chromium.sh $(BIN)/python
