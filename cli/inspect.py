@@ -1,4 +1,4 @@
-"""``espalier inspect``: what can be pruned from a task's network, and what it costs as it stands."""
+"""``espalier inspect``: what can be pruned from a task's network, what it costs and what can be reached at most."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def inspect(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show groups, frozen groups with reasons, widths, the dense network's cost and each layer's latency."""
+    """Show what can be pruned and what not, why, and what that reaches at most; exit with 1 where nothing can be.
+
+    Groups with what each brings alone, frozen groups with reasons, layers never used, costs by layer.
+    """
     from ..evaluators.hardware import load_device
     from ..evaluators.task_checks import check_task
     from ..evaluators.task_loading import load_task
@@ -36,3 +39,5 @@ def inspect(
         print_json(found.to_dict())
     else:
         show_inspection(found)
+    if not found.diagnosis.prunable:
+        raise typer.Exit(1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..reports import formatting as fmt
+from ..reports.diagnosis import remedy_for
 from .output import UNKNOWN, show_table
 
 if TYPE_CHECKING:
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from ..evaluators.sensitivity import Sensitivity
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
+    from ..reports.reach import Effect, Reached
     from ..reports.verify import Check, Verification
     from ..search.dry_run import DryRun
     from ..search.run_folder import Run
+    from ..spaces.groups import FrozenGroup
 
 _METRICS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params")
 VERIFICATION_COLUMNS = ("check", "claimed", "found", "tolerance", "result", "note")
@@ -83,12 +86,38 @@ def show_export(manifest: Manifest) -> None:
 
 
 def show_inspection(found: Inspection) -> None:
-    """Print groups, frozen groups, cost and layers."""
-    graph = found.graph
+    """Print the diagnosis, groups, frozen groups, what can be reached, cost and layers."""
+    print(f"{found.task} on {found.device}: {_diagnosis(found)}\n")
+    _show_groups(found)
+    if found.sensitivities:
+        print(
+            "Half pruned: accuracy with that group alone pruned, BatchNorm recalibrated, without fine-tuning, on at "
+            f"most {found.sensitivities[0].samples} validation samples; in brackets the change against dense.\n"
+        )
+    _show_what_stays(found)
+    show_table(("pruning type", f"on {found.device}"), [(name, note) for name, note in found.type_notes.items()])
+    print(f"Widths on {found.device} are multiples of {found.channel_multiple}.\n")
+    _show_reach(found)
+    _show_cost(found)
+
+
+def _diagnosis(found: Inspection) -> str:
+    diagnosis, groups = found.diagnosis, fmt.plural(len(found.graph.groups), "group")
+    if not diagnosis.traceable:
+        verdict = "cannot be traced"
+    elif not diagnosis.prunable:
+        verdict = "traced, but nothing in it can be pruned"
+    else:
+        verdict = f"traced, {groups} can be pruned"
+    return f"{verdict}: {diagnosis.why}. {diagnosis.remedy}" if diagnosis.why else f"{verdict}."
+
+
+def _show_groups(found: Inspection) -> None:
     left = {entry.group: entry for entry in found.sensitivities}
-    extra = ("half pruned",) if left else ()
+    if not found.graph.groups:
+        return
     show_table(
-        ("group", "channels", "widths", "stage", "verified", "layers", *extra),
+        ("group", "channels", "widths", "stage", "verified", "alone", *(("half pruned",) if left else ()), "layers"),
         [
             (
                 group.name,
@@ -96,26 +125,70 @@ def show_inspection(found: Inspection) -> None:
                 _widths(found.widths(group)),
                 str(group.stage),
                 group.verification,
-                ", ".join(group.layers),
+                _effect(found.effect(group.name)),
                 *((_sensitivity(left[group.name]),) if left else ()),
+                ", ".join(filter(None, group.layers)),
             )
-            for group in graph.groups
+            for group in found.graph.groups
         ],
-        title=f"{found.task}: {fmt.plural(len(graph.groups), 'group')} that can be pruned",
+        title=f"{fmt.plural(len(found.graph.groups), 'group')} that can be pruned",
     )
-    if found.sensitivities:
-        print(
-            "Half pruned: accuracy with that group alone pruned, BatchNorm recalibrated, without fine-tuning, on at "
-            f"most {found.sensitivities[0].samples} validation samples; in brackets the change against dense.\n"
-        )
-    if graph.frozen:
+    idle = [(effect.group, effect.why) for effect in found.effects if not effect.has_effect]
+    print("Alone: the change of latency, or of MACs, with that group alone at its narrowest width.\n")
+    if idle:
+        show_table((f"no effect on {found.device}", "why"), idle)
+
+
+def _show_what_stays(found: Inspection) -> None:
+    if found.graph.frozen:
         show_table(
-            ("frozen group", "channels", "reason"),
-            [(frozen.name, str(frozen.channels), frozen.reason) for frozen in graph.frozen],
+            ("frozen group", "channels", "reason", "to do"),
+            [(frozen.name, str(frozen.channels), frozen.reason, _to_do(frozen)) for frozen in found.graph.frozen],
         )
-    show_table(("pruning type", f"on {found.device}"), [(name, note) for name, note in found.type_notes.items()])
-    print(f"Widths on {found.device} are multiples of {found.channel_multiple}.\n")
-    _show_cost(found)
+    share = fmt.percent(found.fixed_params / found.cost.params if found.cost.params else 0.0, 1)
+    print(f"Parameters that no group reaches: {fmt.metric('params', found.fixed_params)} ({share}).")
+    if found.unused:
+        held = fmt.metric("params", found.unused_params)
+        print(f"Never used in the forward pass, with {held} parameters: {', '.join(found.unused)}.")
+    print()
+
+
+def _to_do(frozen: FrozenGroup) -> str:
+    remedy = remedy_for(frozen.reason)
+    return "" if remedy.startswith("Nothing to do") else remedy
+
+
+def _effect(effect: Effect) -> str:
+    if not effect.has_effect:
+        return "no effect"
+    if effect.latency_change is not None:
+        return f"{fmt.percent(effect.latency_change)} latency"
+    return f"{fmt.MINUS}{fmt.metric('macs', effect.macs_removed)} MACs"
+
+
+def _show_reach(found: Inspection) -> None:
+    if not found.reached:
+        return
+    names = ("macs", "params", "size_bytes", "latency_ms")
+    rows = [
+        (
+            reached.name,
+            *(f"{fmt.metric(name, getattr(reached, name))} ({_times(reached, name)} less)" for name in names),
+            reached.source,
+        )
+        for reached in found.reached
+    ]
+    title = "What pruning channels reaches, accuracy aside"
+    show_table(("all groups", "MACs", "parameters", "size", "latency", "source"), rows, title=title)
+    most = found.reached[0]
+    print(
+        f"On {found.device} at most {_times(most, 'latency_ms')} faster ({most.source}), "
+        f"{_times(most, 'size_bytes')} smaller and {_times(most, 'macs')} fewer MACs.\n"
+    )
+
+
+def _times(reached: Reached, name: str) -> str:
+    return fmt.ratio(reached.times_less[name], 1.0)
 
 
 def show_dry_run(found: DryRun) -> None:

@@ -52,7 +52,25 @@ def _built(task: Task) -> nn.Module:
                 remedy="Return it.",
             )
         )
+    _check_plain(model, task)
     return model.eval()
+
+
+def _check_plain(model: nn.Module, task: Task) -> None:
+    """Refuse networks whose forward pass is fixed already: they cannot be traced, or not be made smaller."""
+    for name, module in model.named_modules():
+        kind = "scripted (torch.jit)" if isinstance(module, torch.jit.ScriptModule) else None
+        # By name: importing what compiles takes seconds.
+        if type(module).__module__.startswith("torch._dynamo"):
+            kind = "compiled (torch.compile)"
+        if kind is not None:
+            raise TaskError(
+                describe(
+                    f"task {task.name!r} has {name or 'a network'} that is {kind}",
+                    expected="a plain nn.Module",
+                    remedy="Return the network as it was before; script or compile what comes out of pruning.",
+                )
+            )
 
 
 def _check_loss(model: nn.Module, task: Task) -> None:

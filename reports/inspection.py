@@ -1,4 +1,4 @@
-"""What can be pruned from a task's network, and what the network costs on a device as it stands."""
+"""What can be pruned from a task's network, what it costs on a device, and what pruning can reach there at most."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
+from ..errors import EspalierError
+from ..evaluators.counting import count_params
 from ..evaluators.hardware.base import Cost, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
@@ -13,10 +17,14 @@ from ..evaluators.sensitivity import Sensitivity, sensitivity
 from ..evaluators.task import Task
 from ..evaluators.task_evaluator import TaskEvaluator
 from ..evaluators.threads import torch_threads
-from ..spaces.groups import Graph, Group
+from ..spaces.fingerprint import fingerprint
+from ..spaces.groups import FrozenGroup, Graph, Group
 from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import rank
 from ..spaces.trace import trace
+from ..spaces.usage import params_of, removable_params, unused_layers
+from .diagnosis import Diagnosis, diagnose, remedy_for, untraceable
+from .reach import Effect, Reached, reach
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,21 @@ class Inspection:
     """For each pruning type, what it gains on the device."""
     note: str
     """What a reader of the device's numbers must know; empty if they are what they seem."""
+    diagnosis: Diagnosis
     graph: Graph
     cost: Cost
     layers: tuple[LayerCost, ...]
     """Each fused kernel's cost, in execution order."""
+    unused: tuple[str, ...]
+    """Layers (or single parameters of one) that the forward pass never touches."""
+    unused_params: int
+    """How many parameters those hold."""
+    fixed_params: int
+    """How many parameters lie in no channel of a group, so that pruning channels never reaches them."""
+    reached: tuple[Reached, ...]
+    """What pruning all groups reaches: as far as it goes, and at half."""
+    effects: tuple[Effect, ...]
+    """What each group alone brings on the device, in the order of the groups."""
     sensitivities: tuple[Sensitivity, ...] = ()
     """Where asked for: the accuracy left after each group alone is pruned, one entry per group."""
 
@@ -50,19 +69,33 @@ class Inspection:
         return {
             "task": self.task,
             "device": self.device,
+            "diagnosis": asdict(self.diagnosis),
             "model_fingerprint": self.graph.fingerprint,
             "channel_multiple": self.channel_multiple,
             "pruning_types": list(self.pruning_types),
             "type_notes": dict(self.type_notes),
             "groups": [self._group(group) for group in self.graph.groups],
-            "frozen": [asdict(frozen) for frozen in self.graph.frozen],
+            "frozen": [self._frozen(frozen) for frozen in self.graph.frozen],
+            "unused_layers": list(self.unused),
+            "unused_params": self.unused_params,
+            "fixed_params": self.fixed_params,
             "dense": cost,
+            "reachable": [reached.to_dict() for reached in self.reached],
             "layers": [asdict(layer) for layer in self.layers],
             "note": self.note,
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
+    def effect(self, group: str) -> Effect:
+        """Return what pruning ``group`` alone brings on the device."""
+        return next(effect for effect in self.effects if effect.group == group)
+
+    @staticmethod
+    def _frozen(frozen: FrozenGroup) -> dict[str, Any]:
+        return {**asdict(frozen), "remedy": remedy_for(frozen.reason)}
+
     def _group(self, group: Group) -> dict[str, Any]:
+        effect = asdict(self.effect(group.name))
         return {
             "name": group.name,
             "channels": group.channels,
@@ -70,6 +103,7 @@ class Inspection:
             "stage": group.stage,
             "verification": group.verification,
             "widths": list(self.widths(group)),
+            "effect": {name: value for name, value in effect.items() if name not in ("group", "of")},
         }
 
 
@@ -88,8 +122,10 @@ def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivi
 
 def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -> Inspection:
     model = task.model().eval()
-    graph = trace(model, task.example_input, freeze=task.freeze)
+    graph, failure = _traced(model, task)
     costs = cost_model_for(device, threads=threads)
+    found = reach(model, graph, task.example_input, costs)
+    unused = () if failure else unused_layers(model, task.example_input)
     return Inspection(
         task=task.name,
         device=device.name,
@@ -97,11 +133,27 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
         pruning_types=PRUNING_TYPES.names(),
         type_notes={name: type_note(name, device) for name in PRUNING_TYPES},
         note=device.note("fp32"),
+        diagnosis=failure or diagnose(graph, found.effects),
         graph=graph,
-        cost=costs.estimate(model, task.example_input),
+        cost=found.dense,
         layers=costs.profile(model, task.example_input),
+        unused=unused,
+        unused_params=params_of(model, unused),
+        fixed_params=count_params(model) - removable_params(model, graph),
+        reached=found.reached,
+        effects=found.effects,
         sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
     )
+
+
+def _traced(model: nn.Module, task: Task) -> tuple[Graph, Diagnosis | None]:
+    """Return the network's trace; an empty one and why where tracing fails."""
+    try:
+        return trace(model, task.example_input, freeze=task.freeze), None
+    except EspalierError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything: that is the diagnosis
+        return Graph((), (), fingerprint(model)), untraceable(error)
 
 
 def type_note(name: str, device: Device) -> str:
