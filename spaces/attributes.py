@@ -19,11 +19,12 @@ _NEVER = frozenset({"training", "kernel_size", "stride", "padding", "dilation", 
 def followers(model: nn.Module, group: Group) -> tuple[SizeAttribute, ...]:
     """Return every attribute around ``group`` whose value is one of the group's sizes.
 
-    Around are the modules that hold the group's layers directly, and those layers where they are no plain ones.
+    Around are the modules that hold the group's layers, the modules that hold those, and the layers themselves where
+    they are no plain ones. Lists and sequences in between do not count.
     """
     sizes = {s for s in _sizes(group) if s % group.channels == 0}
     found: dict[SizeAttribute, None] = {}
-    for name in _around(group):
+    for name in _around(model, group):
         module = model.get_submodule(name)
         if not type(module).__module__.startswith("torch.nn"):
             found.update(dict.fromkeys(a for a in _numbers(name, module) if _follows(a, group.channels, sizes)))
@@ -95,10 +96,18 @@ def _sizes(group: Group) -> set[int]:
     return sizes | heads
 
 
-def _around(group: Group) -> list[str]:
-    parents = [layer.rpartition(".")[0] for layer in group.layers]
-    grandparents = [parent.rpartition(".")[0] for parent in parents]
+def _around(model: nn.Module, group: Group) -> list[str]:
+    parents = [_holder(model, layer) for layer in group.layers]
+    grandparents = [_holder(model, parent) for parent in parents]
     return list(dict.fromkeys([*parents, *group.layers, *grandparents]))
+
+
+def _holder(model: nn.Module, name: str) -> str:
+    """Return the nearest module around ``name`` that has a forward of its own: lists and sequences keep no sizes."""
+    parent = name.rpartition(".")[0]
+    while parent and isinstance(model.get_submodule(parent), nn.ModuleList | nn.ModuleDict | nn.Sequential):
+        parent = parent.rpartition(".")[0]
+    return parent
 
 
 def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:

@@ -240,3 +240,26 @@ def test_only_a_group_inside_a_branch_takes_the_type_block():
     graph = trace(model, INPUTS[Residual])
     with pytest.raises(InputError, match="stands for a residual branch"):
         prune(model, graph, Policy.of(graph, {"stem": Choice("block", None, kept=0, of=1)}))
+
+
+class SplitPaths(nn.Module):
+    """Halves of its input go down two paths that a list holds; how wide they are stands in the module around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 16
+        self.stem = nn.Conv2d(3, 16, 1)
+        self.paths = nn.ModuleList([nn.Sequential(nn.Conv2d(8, 8, 3, padding=1)) for _ in range(2)])
+        self.out = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        halves = torch.split(self.stem(x), self.width // 2, 1)
+        added = sum(path(half) for path, half in zip(self.paths, halves, strict=True))
+        return self.out(added * halves[0] * halves[1])
+
+
+def test_a_size_is_found_in_the_module_around_a_list_of_layers():
+    model = seeded(SplitPaths)
+    graph = trace(model, torch.zeros(1, 3, 8, 8))
+    assert [(g.name, g.channels) for g in graph.groups] == [("stem", 8)]
+    assert [a.name for a in graph.groups[0].attributes] == ["width"]
