@@ -26,6 +26,7 @@ NOISE = 0.02
 last of each round of :data:`TOGETHER`, may say that it is more."""
 _SECONDS_BESIDE_RUNS = 0.4
 """For exporting, opening and warming up one network, and for the blocks of runs of one that is fast."""
+_LEAST_TIMED = 2
 _RUNS = 25
 """Runs of a network that is slow."""
 
@@ -143,24 +144,39 @@ def _reached(name: str, cost: Cost, dense: Cost) -> Reached:
 
 
 def _effects(probe: _Prober, dense: Cost) -> tuple[Effect, ...]:
+    if not probe.times:
+        return tuple(_computed(probe, group, dense) for group in probe.graph)
     counted = {group.name: _counted(probe, group, dense) for group in probe.graph}
     lighter = sorted(
         (g for g in probe.graph if counted[g.name].macs_removed > 0), key=lambda g: -counted[g.name].macs_removed
     )
-    timed = dict(_timed(probe, lighter[: _how_many(probe, dense)]))
+    timed = dict(_timed(probe, lighter[: _how_many(dense)]))
     return tuple(_judged(counted[g.name], timed.get(g.name), dense) for g in probe.graph)
 
 
+def _computed(probe: _Prober, group: Group, dense: Cost) -> Effect:
+    if group.widths(probe.multiple)[0] == group.channels:
+        return _counted(probe, group, dense)
+    (cost,) = probe.together([probe.alone(group)])
+    effect = _effect(probe, group, dense, cost.macs, cost.params)
+    change = cost.latency_ms / dense.latency_ms - 1
+    return _judged(effect, (cost.latency_ms, change, 0.0), dense) if effect.has_effect else effect
+
+
 def _counted(probe: _Prober, group: Group, dense: Cost) -> Effect:
-    kept = group.widths(probe.multiple)[0]
-    macs, params = dense.macs, dense.params
-    why = (
-        f"the device works in multiples of {probe.multiple}, and it has {fmt.plural(group.channels, 'channel')} in all"
-    )
-    if kept < group.channels:
-        small = probe.alone(group)
-        macs, params = count_macs(small, probe.example_input), count_params(small)
-        why = "" if macs < dense.macs else "its layers cost no MACs that pruning it would save"
+    if group.widths(probe.multiple)[0] == group.channels:
+        return _effect(probe, group, dense, dense.macs, dense.params)
+    small = probe.alone(group)
+    return _effect(probe, group, dense, count_macs(small, probe.example_input), count_params(small))
+
+
+def _effect(probe: _Prober, group: Group, dense: Cost, macs: int, params: int) -> Effect:
+    kept, why = group.widths(probe.multiple)[0], ""
+    if kept == group.channels:
+        all_there_is = f"{fmt.plural(kept, 'channel')} in all"
+        why = f"the device works in multiples of {probe.multiple}, and it has {all_there_is}"
+    elif macs >= dense.macs:
+        why = "its layers cost no MACs that pruning it would save"
     return Effect(
         group=group.name,
         kept=kept,
@@ -174,10 +190,8 @@ def _counted(probe: _Prober, group: Group, dense: Cost) -> Effect:
     )
 
 
-def _how_many(probe: _Prober, dense: Cost) -> int:
-    if not probe.times:
-        return len(probe.graph)
-    return max(TOGETHER, int(TIMED_SECONDS / (_SECONDS_BESIDE_RUNS + _RUNS * dense.latency_ms / 1e3)))
+def _how_many(dense: Cost) -> int:
+    return max(_LEAST_TIMED, int(TIMED_SECONDS / (_SECONDS_BESIDE_RUNS + _RUNS * dense.latency_ms / 1e3)))
 
 
 def _timed(probe: _Prober, groups: Sequence[Group]) -> Iterator[tuple[str, tuple[float, float, float]]]:
@@ -186,7 +200,7 @@ def _timed(probe: _Prober, groups: Sequence[Group]) -> Iterator[tuple[str, tuple
         chunk = groups[start : start + TOGETHER]
         first, *found, last = probe.together([probe.model, *map(probe.alone, chunk), probe.model])
         base = (first.latency_ms + last.latency_ms) / 2
-        noise = max(NOISE, abs(first.latency_ms - last.latency_ms) / base) if probe.times else 0.0
+        noise = max(NOISE, abs(first.latency_ms - last.latency_ms) / base)
         for group, cost in zip(chunk, found, strict=True):
             yield group.name, (cost.latency_ms, cost.latency_ms / base - 1, noise)
 
