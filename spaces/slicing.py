@@ -60,6 +60,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
             smaller[name] = _drop(smaller.get(name, tensors[name]), dim, gone)
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
     pruned = copy.deepcopy(model, memo)
+    forget(pruned)
     apply_sizes(pruned, [(a, g.channels - len(gone), g.channels) for g, gone in removed if gone for a in g.attributes])
     changed = {id(tensors[name]) for name in smaller}
     for layer in dict.fromkeys(layer_of(name) for name, tensor in tensors.items() if id(tensor) in changed):
@@ -73,6 +74,7 @@ def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> n
     Of a weight that weight norm computes only the lengths are zeroed: a direction of zeros has none, and gives NaN.
     """
     twin = copy.deepcopy(model)
+    forget(twin)
     parameters = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for (name, dim), gone in positions.items():
@@ -80,6 +82,19 @@ def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> n
             if gone and name in parameters and not direction:
                 parameters[name].index_fill_(dim, torch.tensor(sorted(gone)), 0)
     return twin
+
+
+def forget(network: nn.Module) -> None:
+    """Empty what modules keep of earlier passes, such as LeViT's attention biases, which would have the old sizes.
+
+    A module that computes something once for evaluation overrides ``train`` to drop it; each keeps its own mode.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    for module, _ in modes:
+        if type(module).train is not nn.Module.train:
+            module.train(True)
+    for module, training in modes:
+        module.training = training
 
 
 def _drop(tensor: torch.Tensor, dim: int, gone: Sequence[int]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
 from .inputs import Inputs, call
+from .slicing import forget
 from .stages import stages
 from .verification import MaskOracle
 from .weights import with_weights
@@ -36,7 +37,9 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     """
     _check_forward(model, example_input)
     frozen_layers = _layers_under(model, freeze)
-    tracker = track(copy.deepcopy(model).eval(), example_input)
+    followed = copy.deepcopy(model)
+    forget(followed)
+    tracker = track(followed.eval(), example_input)
     found, frozen = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
     oracle = MaskOracle.of(model, example_input)
     groups, failed = oracle.judge(found)

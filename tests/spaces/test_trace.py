@@ -263,3 +263,37 @@ def test_a_size_is_found_in_the_module_around_a_list_of_layers():
     graph = trace(model, torch.zeros(1, 3, 8, 8))
     assert [(g.name, g.channels) for g in graph.groups] == [("stem", 8)]
     assert [a.name for a in graph.groups[0].attributes] == ["width"]
+
+
+class RemembersItsScale(nn.Module):
+    """Computes a scale once for evaluation, as LeViT does its attention biases, and drops it when trained again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+        self.scale = nn.Parameter(torch.ones(8, 1, 1))
+        self.remembered: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> RemembersItsScale:
+        super().train(mode)
+        if mode:
+            self.remembered = None
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return self.last(self.first(x) * self.scale.exp())
+        if self.remembered is None:
+            self.remembered = self.scale.detach().exp()
+        return self.last(self.first(x) * self.remembered)
+
+
+def test_what_a_module_remembers_of_earlier_passes_is_forgotten():
+    model, image = seeded(RemembersItsScale).eval(), torch.randn(1, 3, 8, 8)
+    model(image)
+    graph = trace(model, image)
+    assert [g.name for g in graph.groups] == ["first"]
+    pruned = prune(model, graph, Policy.uniform(graph, 0.5))
+    assert pruned(image).shape == (1, 4, 8, 8)
+    assert not pruned.training
+    assert model.remembered is not None
