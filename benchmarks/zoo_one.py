@@ -124,7 +124,9 @@ def against_torch_pruning(model: nn.Module, inputs: Inputs, row: Row, save: Call
         raise TypeError("the comparison is over networks that take one tensor")
     wanted = [t.shape for t in _outputs(model, inputs)]
     cpu = time.process_time()
-    last: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == wanted[0][-1]]
+    classifiers = (nn.Linear, nn.Conv2d)  # of as many outputs as the network has: not to be pruned
+    sized = [m for m in model.modules() if isinstance(m, classifiers)]
+    last: list[nn.Module] = [m for m in sized if m.weight.shape[0] == wanted[0][-1]]
     pruner = torch_pruning.pruner.MagnitudePruner(
         model,
         inputs,
