@@ -94,16 +94,25 @@ class FitError(_Strict):
     """The measurements."""
     command: str
     """What repeats the fit."""
-    fitted: int = Field(ge=1)
-    """Measured networks that the speeds were fitted to."""
+    fitted: int = Field(ge=0)
+    """Measured networks that the speeds were fitted to; 0 where the method is ``nominal``."""
     held_out: int = Field(ge=1)
-    method: Literal["held-out", "leave-one-out"]
+    """Measured networks that the error is of."""
+    method: Literal["held-out", "leave-one-out", "nominal"]
+    """``nominal``: the device was not measured. Its speeds come from data sheets, and the error is the one that this
+    method makes on other devices that were measured."""
     median_relative_error: float = Field(ge=0)
     share_within_10_percent: float = Field(ge=0, le=1)
     spearman: float | None = Field(ge=-1, le=1, default=None)
     """Rank correlation; ``None`` where all networks are told alike."""
     interval_90: float = Field(gt=0, lt=1)
     """Half-width, as a fraction of the prediction, that holds 90 % of the measurements held out (all, if under ten)."""
+
+    @model_validator(mode="after")
+    def _fitted_unless_nominal(self) -> FitError:
+        if (self.fitted == 0) != (self.method == "nominal"):
+            raise ValueError(f"fitted is {self.fitted} with method {self.method}; nominal speeds are fitted to none")
+        return self
 
 
 class Limits(_Strict):
@@ -139,7 +148,14 @@ class Device(_Strict):
     """Per precision, the zeros that the runtime's kernels skip: ``weight`` for any, or patterns such as ``2:4``."""
     sparse_kernels_source: str = ""
     limits: Limits = Limits()
-    cost_model: Literal["measured", "roofline"] = "roofline"
+    runtime_flash_bytes: Quantity | None = None
+    """Code and constants of the runtime, in flash beside the parameters."""
+    runtime_ram_bytes: Quantity | None = None
+    """What the runtime itself keeps in RAM beside the activations."""
+    cost_model: Literal["measured", "learned", "roofline", "vela"] = "roofline"
+    calibration: str | None = None
+    """The CSV file of measurements that the model ``learned`` is fitted to when the device is loaded; a relative path
+    starts at the folder of the device's file."""
     reachable: bool = False
     """Whether it is the machine that this process runs on, so that networks can be measured."""
     speeds: dict[str, Speeds] = Field(default_factory=dict)
@@ -166,6 +182,8 @@ class Device(_Strict):
                 raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
             if self.cost_model == "roofline" and (precision not in self.speeds or precision not in self.fit):
                 raise ValueError(f"speeds and fit lack {precision}, which the roofline needs")
+        if self.cost_model == "learned" and self.calibration is None:
+            raise ValueError("calibration is missing, which the cost model learned is fitted to")
         for asked, deployed in self.deployed_as.items():
             if deployed not in self.precisions or asked in self.precisions:
                 raise ValueError(f"deployed_as maps {asked} to {deployed}; map what does not run to what runs")
@@ -248,14 +266,21 @@ def load_device(name_or_path: str | Path) -> Device:
     text = str(name_or_path)
     path = FOLDER / f"{text}.yaml"
     if text in device_names():
-        return Device.from_yaml(path.read_text(encoding="utf-8"), origin=path.name)
+        return _read(path, origin=path.name)
     if not text.endswith((".yaml", ".yml")):
         raise unknown_name("device", text, device_names())
     path = Path(text)
     if not path.is_file():
         remedy = "Check the path, or use a device's name."
         raise InputError(describe(f"no file {text}", expected="a device's YAML file", remedy=remedy))
-    return Device.from_yaml(path.read_text(encoding="utf-8"), origin=text)
+    return _read(path, origin=text)
+
+
+def _read(path: Path, *, origin: str) -> Device:
+    device = Device.from_yaml(path.read_text(encoding="utf-8"), origin=origin)
+    if device.calibration is None:
+        return device
+    return device.model_copy(update={"calibration": str((path.parent / device.calibration).resolve())})
 
 
 def _malformed(origin: str, fault: str) -> InputError:
