@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 
@@ -17,6 +16,7 @@ from .options import SearchOptions
 from .progress import Progress, Snapshot
 from .proposals import Proposal, Proposer
 from .recovery import abandon
+from .timer import Timer
 
 HOPELESS_AFTER = 5
 """How many evaluations may fail, and none succeed, before the search gives up."""
@@ -38,10 +38,11 @@ class Coordinator:
     interrupts: Interrupts
     searched_before: float
     """Seconds searched before this coordinator took over."""
+    timer: Timer = field(default_factory=Timer.start)
+    """Counts the seconds since."""
 
     def __post_init__(self) -> None:
         self._in_flight: dict[int, Proposal] = {}
-        self._begin = time.monotonic()
         self._evaluated_before = self.ledger.evaluated
 
     def run(self) -> None:
@@ -137,14 +138,14 @@ class Coordinator:
         self._in_flight.clear()
 
     def _elapsed(self) -> float:
-        return self.searched_before + time.monotonic() - self._begin
+        return self.searched_before + self.timer.elapsed()
 
     def _remaining(self) -> float | None:
         left = self.options.trials - self.ledger.evaluated
         here = self.ledger.evaluated - self._evaluated_before
         bounds: list[float] = []
         if here > 0:
-            bounds.append((time.monotonic() - self._begin) / here * max(0, left))
+            bounds.append(self.timer.elapsed() / here * max(0, left))
         if self.options.budget is not None:
             bounds.append(max(0.0, self.options.budget - self._elapsed()))
         return min(bounds, default=None)
