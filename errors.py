@@ -34,6 +34,10 @@ class ConstraintError(InputError):
     """A constraint that cannot be parsed or that no configuration can meet."""
 
 
+class UnsupportedError(InputError):
+    """Something that a runtime, a device or a format cannot do."""
+
+
 class EvaluationError(EspalierError, RuntimeError):
     """One candidate could not be evaluated; the search goes on without it."""
 

@@ -1,29 +1,31 @@
-"""The truth: a network's latency measured in ONNX Runtime on this machine, with its spread."""
+"""The truth: a network's latency measured on this machine, in ONNX Runtime or another runtime, with its spread."""
 
 from __future__ import annotations
 
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import cast
 
 from torch import nn
 
-from ...errors import unknown_name
 from ..counting import ELEMENT_BYTES
-from ..onnx_export import export_onnx, onnx_feed
-from ..quantisation import quantise_for_timing
+from ..quantisation import int8_elements
 from ..task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device
 from .kernels import record_kernels
 from .node_matching import layer_costs, match_nodes
-from .onnxruntime_session import RUNTIME, open_session, profile_nodes, runner
+from .runtimes import Network, Run, Runtime, runtime_called
+from .runtimes.onnx_files import onnx_file
 from .timing_lock import timing_lock
 
+RUNTIME = "onnxruntime"
+"""The default."""
 BLOCKS = 3
 BLOCK_SECONDS = 0.05
 RUNS_PER_BLOCK = (5, 200)
@@ -46,52 +48,85 @@ class Measurement:
     """Timed runs, warm-up apart."""
 
 
-def measure(model: nn.Module, example_input: Inputs, *, runtime: str = RUNTIME, threads: int = 1) -> Measurement:
+def measure(
+    model: nn.Module, example_input: Inputs, *, runtime: str = RUNTIME, threads: int = 1, precision: str = "fp32"
+) -> Measurement:
     """Return the latency of one forward pass of ``model`` on ``example_input``, measured on this machine.
 
     At least three blocks of runs after a warm-up; about 0.2 s for a network of 1 ms. Processes take turns, see
     :mod:`~espalier.evaluators.hardware.timing_lock`.
 
+    Args:
+        model: the network.
+        example_input: a batch of 1.
+        runtime: one of :data:`~espalier.evaluators.hardware.runtimes.RUNTIMES`.
+        threads: per kernel.
+        precision: that it runs at; an int8 network is quantised by drawn inputs, so its latency alone is right.
+
     Raises:
-        UnknownNameError: ``runtime`` is not ``onnxruntime``.
+        UnknownNameError: no such runtime.
+        MissingExtraError: the runtime is not installed.
+        UnsupportedError: the runtime does not run this precision.
         EvaluationError: the network cannot be exported or run.
     """
-    if runtime != RUNTIME:
-        raise unknown_name("runtime", runtime, [RUNTIME])
-    return measure_onnx(export_onnx(model, example_input), example_input, threads=threads)
+    return measure_network(Network(model, example_input, precision=precision), runtime=runtime, threads=threads)
 
 
-def measure_onnx(onnx: bytes, example_input: Inputs, *, threads: int = 1) -> Measurement:
-    """Return the latency of a network that is exported already."""
-    run = runner(open_session(onnx, threads=threads), onnx_feed(example_input))
+def measure_onnx(onnx: bytes, example_input: Inputs, *, runtime: str = RUNTIME, threads: int = 1) -> Measurement:
+    """Return the latency of a network that is exported already, in a runtime that reads ONNX."""
+    return measure_network(_network(onnx, example_input), runtime=runtime, threads=threads)
+
+
+def measure_network(network: Network, *, runtime: str = RUNTIME, threads: int = 1) -> Measurement:
+    """Return the latency of ``network`` in ``runtime`` on this machine; see :func:`measure`."""
+    found = runtime_called(runtime)
+    run = found.prepare(network, threads=threads)
     with timing_lock():
-        per_run = _warm_up(run)
-        blocks = [_block(run, _block_runs(per_run)) for _ in range(BLOCKS)]
+        per_run = _warm_up(found, run)
+        blocks = [_block(found, run, _block_runs(per_run)) for _ in range(BLOCKS)]
     return _summary(blocks)
 
 
 def measure_interleaved(
-    models: Sequence[nn.Module | bytes], example_input: Inputs, *, threads: int = 1, rounds: int = 5
+    models: Sequence[nn.Module | bytes | Network],
+    example_input: Inputs,
+    *,
+    runtime: str = RUNTIME,
+    threads: int = 1,
+    rounds: int = 5,
 ) -> list[Measurement]:
     """Return the latency of each network, measured in turns: a block of each per round, so that drift hits all alike.
 
     Args:
         models: the networks; one that is exported already as its ONNX file.
         example_input: what each is run on, a batch of 1.
+        runtime: one of :data:`~espalier.evaluators.hardware.runtimes.RUNTIMES`.
         threads: per kernel.
         rounds: blocks per network, at least 3.
     """
-    feed = onnx_feed(example_input)
-    files = (m if isinstance(m, bytes) else export_onnx(m, example_input) for m in models)
-    runs = [runner(open_session(file, threads=threads), feed) for file in files]
-    blocks: list[list[list[float]]] = [[] for _ in runs]
+    found = runtime_called(runtime)
+    runs = [found.prepare(_network(m, example_input), threads=threads) for m in models]
+    return measure_in_turns([(found, run) for run in runs], rounds=rounds)
+
+
+def measure_in_turns(pairs: Sequence[tuple[Runtime, Run]], *, rounds: int = 5) -> list[Measurement]:
+    """Return the latency of each run in its runtime, which may be several, measured in turns."""
+    blocks: list[list[list[float]]] = [[] for _ in pairs]
     with timing_lock():
-        counts = [_block_runs(_warm_up(run)) for run in runs]
+        counts = [_block_runs(_warm_up(runtime, run)) for runtime, run in pairs]
         for _ in range(max(rounds, BLOCKS)):
-            for run, count, collected in zip(runs, counts, blocks, strict=True):
+            for (runtime, run), count, collected in zip(pairs, counts, blocks, strict=True):
                 run()  # the one before has emptied the caches
-                collected.append(_block(run, count))
+                collected.append(_block(runtime, run, count))
     return [_summary(b) for b in blocks]
+
+
+def _network(given: nn.Module | bytes | Network, example_input: Inputs) -> Network:
+    if isinstance(given, Network):
+        return given
+    if isinstance(given, bytes):
+        return Network(None, example_input, given, "int8" if int8_elements(given) else "fp32")
+    return Network(given, example_input)
 
 
 class MeasuredModel:
@@ -107,18 +142,20 @@ class MeasuredModel:
     def __init__(self, device: Device, *, threads: int | None = None) -> None:
         self.device = device
         self.threads = threads or device.threads
+        self._runtime = device.runtime
 
     def supports(self, precision: str) -> bool:
         """Return whether costs at this precision can be told."""
-        return self.device.deployed_precision(precision) in ELEMENT_BYTES
+        deployed = self.device.deployed_precision(precision)
+        return deployed in ELEMENT_BYTES and deployed in runtime_called(self._runtime).precisions
 
     def estimate(
         self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
     ) -> Cost:
         """Return the measured cost of one forward pass; the kernels' own latencies are :meth:`profile`'s to tell."""
-        file = self._file(model, example_input, precision, onnx)
-        measurement = measure_onnx(file, example_input, threads=self.threads)
-        return self._cost(model, example_input, measurement, precision, file)
+        network = self._network(model, example_input, precision, onnx)
+        measurement = measure_network(network, runtime=self._runtime, threads=self.threads)
+        return self._cost(network, measurement)
 
     def estimate_together(
         self,
@@ -130,25 +167,19 @@ class MeasuredModel:
     ) -> tuple[Cost, ...]:
         """Return the costs of several networks measured in turns, so that a drift of the machine hits all alike."""
         given = onnx or [None] * len(models)
-        files = [self._file(m, example_input, p, f) for m, p, f in zip(models, precisions, given, strict=True)]
-        measurements = measure_interleaved(files, example_input, threads=self.threads)
-        found = zip(models, measurements, precisions, files, strict=True)
-        return tuple(self._cost(model, example_input, time, precision, file) for model, time, precision, file in found)
+        triples = zip(models, precisions, given, strict=True)
+        networks = [self._network(model, example_input, precision, file) for model, precision, file in triples]
+        times = measure_interleaved(networks, example_input, runtime=self._runtime, threads=self.threads)
+        return tuple(self._cost(network, time) for network, time in zip(networks, times, strict=True))
 
-    def _file(self, model: nn.Module, example_input: Inputs, precision: str, onnx: bytes | None) -> bytes:
-        """Return the file to run; an int8 one made here has the right latency and wrong outputs."""
-        deployed = deployed_precision(self.device, precision)
-        if onnx is not None:
-            return onnx
-        if deployed == "int8":
-            return quantise_for_timing(model, example_input, threads=self.threads)
-        return export_onnx(model, example_input)
+    def _network(self, model: nn.Module, example_input: Inputs, precision: str, onnx: bytes | None) -> Network:
+        """Return the network with its file, so that its size and the profile's names are of the file that runs."""
+        network = Network(model, example_input, onnx, deployed_precision(self.device, precision))
+        return network.with_onnx(onnx_file(network, threads=self.threads))
 
-    def _cost(
-        self, model: nn.Module, example_input: Inputs, measurement: Measurement, precision: str, file: bytes
-    ) -> Cost:
-        deployed = deployed_precision(self.device, precision)
-        graph = record_kernels(model, example_input)
+    def _cost(self, network: Network, measurement: Measurement) -> Cost:
+        model, deployed = cast(nn.Module, network.model), network.precision
+        graph = record_kernels(model, network.example_input)
         return build_cost(
             model,
             graph,
@@ -158,7 +189,7 @@ class MeasuredModel:
             error=min(max(measurement.spread, REPEATABILITY), 0.99),
             source=self.source,
             layers=tuple(layer_cost(kernel, precision=deployed) for kernel in graph.kernels),
-            onnx=file,
+            onnx=network.onnx,
         )
 
     def profile(
@@ -169,23 +200,23 @@ class MeasuredModel:
         The times are taken with the profiler on, which slows small kernels: they tell shares, and their sum is about
         the latency.
         """
-        deployed = deployed_precision(self.device, precision)
+        network = self._network(model, example_input, precision, onnx)
         kernels = record_kernels(model, example_input).kernels
-        file = self._file(model, example_input, precision, onnx)
         with timing_lock():
-            nodes = profile_nodes(file, onnx_feed(example_input), threads=self.threads)
-        return layer_costs(match_nodes(nodes, kernels, exported=file), precision=deployed)
+            nodes = runtime_called(self._runtime).profile(network, threads=self.threads)
+        matched = match_nodes(nodes, kernels, exported=cast(bytes, network.onnx))
+        return layer_costs(matched, precision=network.precision)
 
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on."""
         return self.device.alignment(precision)
 
 
-def _warm_up(run: Callable[[], None]) -> float:
+def _warm_up(runtime: Runtime, run: Run) -> float:
     """Run for a while, at least three times, and return the seconds of the fastest run."""
     fastest, start, count = math.inf, time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < WARM_UP_SECONDS:
-        fastest = min(fastest, _timed(run))
+        fastest = min(fastest, runtime.seconds(run))
         count += 1
     return fastest
 
@@ -195,20 +226,14 @@ def _block_runs(seconds_per_run: float) -> int:
     return min(max(int(BLOCK_SECONDS / seconds_per_run), low), high)
 
 
-def _block(run: Callable[[], None], count: int) -> list[float]:
+def _block(runtime: Runtime, run: Run, count: int) -> list[float]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return [_timed(run) for _ in range(count)]
+        return [runtime.seconds(run) for _ in range(count)]
     finally:
         if collecting:
             gc.enable()
-
-
-def _timed(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def _summary(blocks: Sequence[Sequence[float]]) -> Measurement:

@@ -12,8 +12,8 @@ import onnx
 from .base import LayerCost
 from .cost import layer_cost
 from .kernels import Kernel
-from .onnxruntime_session import ProfiledNode
 from .operations import COMPUTE
+from .runtimes.base import ProfiledNode
 
 _COMPUTE_OPERATORS = frozenset(
     (
@@ -22,7 +22,7 @@ _COMPUTE_OPERATORS = frozenset(
         *("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QLinearConvTranspose"),
     )
 )
-_ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+)+$")
+_ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+|_new_reshape|/MatMulAddFusion|/MatMulScaleFusion/?)+$")
 """What ONNX Runtime appends to a node's name, or to its output's, as it rewrites the graph."""
 
 

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,19 +14,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import EvaluationError, describe
+from .runtimes.base import ProfiledNode
 
 RUNTIME = "onnxruntime"
-
-
-@dataclass(frozen=True)
-class ProfiledNode:
-    """One kernel of the optimised graph, as the runtime ran it."""
-
-    name: str
-    operator: str
-    """Such as ``Conv``, ``FusedConv``, ``ReorderInput``."""
-    latency_ms: float
-    """Median over the runs."""
 
 
 def runtime_version() -> str:
@@ -70,13 +59,13 @@ def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None
         ) from error
 
 
-def runner(session: Any, feed: Mapping[str, np.ndarray]) -> Callable[[], None]:
-    """Return a function that runs the session once on ``feed``."""
+def runner(session: Any, feed: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+    """Return a function that runs the session once on ``feed`` and returns the arrays of its outputs."""
     used = {i.name for i in session.get_inputs()}
     inputs = {name: np.ascontiguousarray(array) for name, array in feed.items() if name in used}
 
-    def run() -> None:
-        session.run(None, inputs)
+    def run() -> Any:
+        return session.run(None, inputs)
 
     return run
 
