@@ -87,12 +87,13 @@ class _Origins:
         leads back along first inputs to an operator that computes.
         """
         name = _ADDED_BY_RUNTIME.sub("", profiled.name)
-        node = self._by_name.get(name) or self._by_output.get(name)
+        node = self._by_name.get(name) or self._by_output.get(name) or self._by_name.get(profiled.name)
         found = node
         while profiled.operator in _COMPUTE_OPERATORS and found is not None and found.op_type not in _COMPUTE_OPERATORS:
             found = self._by_output.get(found.input[0]) if found.input else None
         found = found or node
-        return module_name(found.name) if found is not None else name
+        # An int8 file was optimised once before, when it was quantised.
+        return module_name(_ADDED_BY_RUNTIME.sub("", found.name)) if found is not None else name
 
 
 def _take(node: ProfiledNode, kernels: list[Kernel]) -> Kernel | None:
