@@ -2,7 +2,7 @@
 
 The runtime runs nodes that no kernel of the network stands for: layout changes, transposes, quantisation, activations
 that it did not fuse. A network of other widths has others of them, and nothing but an export would tell which. So their
-time is charged to a neighbour, the kernel of the same module or, without one, the kernel that needs or makes the layout.
+time is charged to a neighbour: the kernel of the same module or, without one, the one that needs or makes the layout.
 """
 
 from __future__ import annotations
