@@ -121,6 +121,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            help="A policy to try first, such as another run's policies/N.json. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -141,7 +150,7 @@ def search(
         "task": task, "device": device, "out": out, "trials": trials, "budget": budget, "workers": workers,
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
-        "samples": samples, "data": data,
+        "samples": samples, "start": start or None, "data": data,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

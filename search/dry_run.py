@@ -82,8 +82,9 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
     dense = evaluator.dense().metrics
     check_objectives(options.parsed_objectives, dense, subject.device_name)
     check_constraints((*options.parsed_constraints, *subject.limits), subject.space, evaluator, dense)
-    points = starting_points(subject.space)
-    half = points[min(1, len(points) - 1)].policy
+    points = starting_points(subject.space, subject.given)
+    own = starting_points(subject.space)
+    half = own[min(1, len(own) - 1)].policy
     begin = time.perf_counter()
     evaluator.evaluate(EvaluationRequest(0, half, subject.samples, options.seed))
     each = time.perf_counter() - begin

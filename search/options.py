@@ -17,9 +17,9 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
 from ..evaluators.task_reference import absolute_reference
 
-MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data")
+MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start")
 """Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
-what lies there is checked through its fingerprint."""
+what lies there is checked through its fingerprint. ``start`` only grows."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd])")
@@ -61,6 +61,10 @@ class SearchOptions(BaseModel):
     """Fidelity: training samples that each candidate is fine-tuned on; ``None`` lets the task decide."""
     data: str | None = None
     """Folder where the task's data lie, for tasks that need one."""
+
+    start: tuple[dict[str, Any], ...] = ()
+    """Policies to try first, as ``policies/N.json`` stores them; given as such, as files or as :class:`Policy`. Kept by
+    value: a resumed search needs no file."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -134,6 +138,15 @@ class SearchOptions(BaseModel):
             )
         return value
 
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start(cls, value: Any) -> object:
+        from .given_policies import read_policy  # torch takes its time to import
+
+        items = list(value) if isinstance(value, (list, tuple)) else [value] if value else []
+        found = [read_policy(item) for item in items]
+        return tuple(data for index, data in enumerate(found) if data not in found[:index])
+
     @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """The objectives as values."""
@@ -152,6 +165,16 @@ class SearchOptions(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the plain data that ``run.json`` stores."""
         return self.model_dump(mode="json")
+
+    def going_on_from(self, stored: SearchOptions) -> SearchOptions:
+        """Return these options for a run searched with ``stored``, whose starting policies stay.
+
+        Raises:
+            RunFolderError: an option differs that says what is searched.
+        """
+        self.check_resumes(stored)
+        start = (*stored.start, *(data for data in self.start if data not in stored.start))
+        return self.model_copy(update={"start": start})
 
     def check_resumes(self, stored: SearchOptions) -> None:
         """Check that a run searched with ``stored`` can go on with these options.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,15 @@ class Proposal:
 class Proposer:
     """Asks the study. A policy that was evaluated before is answered from memory; one in flight waits for its twin."""
 
-    def __init__(self, study: optuna.Study, space: SearchSpace, ledger: Ledger, generator: random.Random) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        ledger: Ledger,
+        generator: random.Random,
+        *,
+        given: Sequence[Policy] = (),
+    ) -> None:
         self._study = study
         self._space = space
         self._size = space.size
@@ -47,7 +55,7 @@ class Proposer:
         self._twins: dict[int, list[Trial]] = {}
         queued = [t.system_attrs.get("fixed_params") for t in study.get_trials(deepcopy=False, states=_WAITING)]
         self._queued = len(queued)
-        self._starting_points = deque(p for p in starting_points(space) if self._is_new(p, queued))
+        self._starting_points = deque(p for p in starting_points(space, given) if self._is_new(p, queued))
 
     def next(self, in_flight: Collection[Proposal]) -> Proposal | None:
         """Return a policy to evaluate that is neither known nor ``in_flight``; ``None`` where there is none left."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..evaluators.request import Evaluation
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
 from ..jsonfile import read_json, write_json
+from ..spaces.policy import Policy
 from . import journal
 from .attainable import check_constraints, check_objectives
 from .coordinator import Coordinator
@@ -37,6 +39,7 @@ from .run_folder import RANKINGS, DenseNetwork, GraphSummary, Run, RunInfo, open
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
 from .subject import SearchEvaluator, Subject, prepare
+from .timer import Timer
 
 
 def run_search(
@@ -60,6 +63,8 @@ def run_search(
     resume: bool = False,
     progress: Progress | None = None,
     data: str | Path | None = None,
+    start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
+    clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Search for configurations of ``task`` that no other beats, and return the run.
 
@@ -83,12 +88,16 @@ def run_search(
         resume: go on with the run in ``out``, if there is one.
         progress: shows where the search stands.
         data: folder of the task's data.
+        start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
+        clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
+            worker.
 
     Raises:
         InputError: something given cannot be used; an existing run is left untouched.
         Interrupted: the user stopped the search; the run is kept and can be resumed.
         EvaluationError: nothing but failures.
     """
+    timer = Timer.start(clock)
     options = SearchOptions(
         task=task if isinstance(task, str) else task.reference or task.name,
         device=device,
@@ -106,26 +115,33 @@ def run_search(
         seed=seed,
         samples=samples,
         data=None if data is None else str(data),
+        start=start,
     )
     folder = Path(out)
     check_target(folder, resume=resume)
     going_on = resume and has_run(folder)
     if going_on:
-        options.check_resumes(RunInfo.read(folder).options)
+        options = options.going_on_from(RunInfo.read(folder).options)
     rankings = read_json(folder / RANKINGS)["rankings"] if going_on else None
     subject = prepare(task, options, rankings=rankings)
-    return search_subject(subject, options, folder, resume=resume, progress=progress)
+    return search_subject(subject, options, folder, resume=resume, progress=progress, timer=timer)
 
 
 def search_subject(
-    subject: Subject, options: SearchOptions, folder: Path, *, resume: bool = False, progress: Progress | None = None
+    subject: Subject,
+    options: SearchOptions,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Run:
     """Search ``subject``; :func:`run_search` with the task made ready. Raises what that raises."""
     shown = progress or NoProgress()
     check_target(folder, resume=resume)
     try:
         with torch_threads(options.threads_per_worker):
-            return _run(subject, options, folder, shown, going_on=resume and has_run(folder))
+            return _run(subject, options, folder, shown, timer or Timer.start(), going_on=resume and has_run(folder))
     except KeyboardInterrupt as interrupt:
         kept = f"the run in {folder} is kept, go on with --resume" if has_run(folder) else "no trial had begun"
         raise Interrupted(f"interrupted; {kept}") from interrupt
@@ -133,12 +149,14 @@ def search_subject(
         shown.stop()
 
 
-def _run(subject: Subject, options: SearchOptions, folder: Path, progress: Progress, *, going_on: bool) -> Run:
+def _run(
+    subject: Subject, options: SearchOptions, folder: Path, progress: Progress, timer: Timer, *, going_on: bool
+) -> Run:
     evaluator = subject.factory()
     info = None if going_on else _new_info(subject, options, evaluator)
     create(folder)
     with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
-        search = _Search(folder, subject, options, evaluator, progress, interrupts)
+        search = _Search(folder, subject, options, evaluator, progress, interrupts, timer)
         return search.start(info) if info is not None else search.resume()
 
 
@@ -152,6 +170,7 @@ class _Search:
     evaluator: SearchEvaluator
     progress: Progress
     interrupts: Interrupts
+    timer: Timer
 
     def start(self, info: RunInfo) -> Run:
         write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
@@ -210,7 +229,7 @@ class _Search:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
-        proposer = Proposer(study, self.subject.space, ledger, generator)
+        proposer = Proposer(study, self.subject.space, ledger, generator, given=self.subject.given)
         executor = self._executor()
         try:
             Coordinator(
@@ -225,6 +244,7 @@ class _Search:
                 progress=self.progress,
                 interrupts=self.interrupts,
                 searched_before=searched_seconds(events.read()),
+                timer=self.timer,
             ).run()
         finally:
             executor.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..spaces.policy import Policy
@@ -11,6 +11,8 @@ from ..spaces.search_space import SearchSpace
 
 LADDER = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)
 """Sparsities, ordered so that a short run covers the range."""
+GIVEN = "given"
+"""First word of the origin of a policy that the user brought."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,16 @@ def zeroing_ladders(space: SearchSpace) -> Iterable[StartingPoint]:
 KINDS: tuple[Callable[[SearchSpace], Iterable[StartingPoint]], ...] = (dense, uniform_ladder, zeroing_ladders)
 
 
-def starting_points(space: SearchSpace) -> tuple[StartingPoint, ...]:
-    """Return the starting points of ``space`` at each precision, each policy once, in the order to try them."""
+def starting_points(space: SearchSpace, given: Sequence[Policy] = ()) -> tuple[StartingPoint, ...]:
+    """Return the starting points of ``space`` at each precision, each policy once, in the order to try them.
+
+    Args:
+        space: what may be tried.
+        given: the user's own, within ``space``: they come first, each at its own precision.
+    """
     points: dict[Policy, StartingPoint] = {}
+    for number, policy in enumerate(given, start=1):
+        points.setdefault(policy, StartingPoint(f"{GIVEN} {number}", policy))
     for kind in KINDS:
         for point in kind(space):
             for precision in space.precisions:

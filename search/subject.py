@@ -29,6 +29,7 @@ from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
+from .given_policies import given_policies
 from .options import SearchOptions
 
 
@@ -70,6 +71,8 @@ class Subject:
     """The data of ``Rankings.to_dict()``."""
     limits: tuple[Constraint, ...] = ()
     """What the device itself demands."""
+    given: tuple[Policy, ...] = ()
+    """The user's own starting points."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -101,6 +104,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         channel_multiple=math.lcm(*(device.alignment(precision) for precision in options.precision)),
     )
     _check_prunable(space)
+    given = given_policies(options.start, space)
     ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
     return Subject(
         task_name=found.name,
@@ -119,6 +123,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         },
         rankings=ranked.to_dict(),
         limits=_limits(device, options.types),
+        given=given,
     )
 
 

@@ -38,7 +38,7 @@ class TrialRecord:
     """``duplicate``: its policy was evaluated before (``duplicate_of``) and not again; ``abandoned``: its search was
     killed or interrupted meanwhile, and its policy is tried again by a later trial."""
     origin: str
-    """``dense``, ``uniform 0.50``, ..., or ``sampler``."""
+    """``dense``, ``uniform 0.50``, ..., ``given 1`` (by the user), ..., or ``sampler``."""
     configuration: Configuration | None
     """``None`` unless complete."""
     reason: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .choice import export_command
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from ...search.run_folder import Run
 
 _PICK = "knee"
+_GIVEN = "given"
+"""First word of the origin of trials that the user brought."""
 _ALWAYS = ("device", "trials", "seed")
 
 
@@ -32,10 +35,14 @@ def reproduce(run: Run) -> dict[str, Any]:
     ]
     return {
         "commands": commands,
-        "options": [{"name": n, "value": _shown(v)} for n, v in info.options if v not in (None, ())],
+        "options": [{"name": n, "value": _option(n, v)} for n, v in info.options if v not in (None, ())],
         "versions": sorted(info.versions.items()),
         "fingerprints": sorted(info.fingerprints.items()),
     }
+
+
+def _option(name: str, value: Any) -> str:
+    return f"policies given: {len(value)}" if name == "start" else _shown(value)
 
 
 def search_command(run: Run) -> str:
@@ -45,16 +52,23 @@ def search_command(run: Run) -> str:
     for name, field in type(options).model_fields.items():
         value = getattr(options, name)
         if name != "task" and (name in _ALWAYS or value != field.default):
-            words += _words(name, value)
+            words += _words(run, name, value)
     return " ".join(shlex.quote(word) for word in [*words, "--out", f"{run.path}-again"])
 
 
-def _words(name: str, value: Any) -> list[str]:
+def _words(run: Run, name: str, value: Any) -> list[str]:
     if value is None:
         return []
+    if name == "start":
+        return [word for path in _given_paths(run) for word in ("--start", str(path))]
     if name == "constraints":
         return [word for constraint in value for word in ("--constraint", _shown(constraint))]
     return [f"--{name}", _shown(value)]
+
+
+def _given_paths(run: Run) -> list[Path]:
+    given = [t.number for t in run.trials if t.origin.split(" ")[0] == _GIVEN]
+    return [path for path in map(run.policy_path, given) if path.exists()]
 
 
 def _shown(value: Any) -> str:
