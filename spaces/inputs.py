@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,11 +15,26 @@ Inputs = torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """Return ``model(inputs)``, with a tuple spread over positional arguments and a dict over named ones."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    return model(inputs)
+    with _plain_attention():
+        if isinstance(inputs, Mapping):
+            return model(**inputs)
+        if isinstance(inputs, tuple | list):
+            return model(*inputs)
+        return model(inputs)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Let PyTorch's transformer layers run by their parts.
+
+    Their fused kernel zeroes what is padded, which the parts do not, and hands over nested tensors, which fail hooks.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

@@ -7,6 +7,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from .attention import free_heads_
+from .recurrent import update_recurrent_
+
 
 def update_sizes(module: nn.Module) -> None:
     """Make the size attributes of ``module`` agree with the shapes of its tensors.
@@ -27,6 +30,12 @@ def update_sizes(module: nn.Module) -> None:
         module.num_parameters = module.weight.shape[0]
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
+    elif isinstance(module, nn.MultiheadAttention):
+        free_heads_(module)
+    elif isinstance(module, nn.RNNBase):
+        update_recurrent_(module)
+    elif isinstance(module, nn.RNNCellBase):
+        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
 
 
 def _update_norm(module: _BatchNorm | _InstanceNorm | nn.GroupNorm) -> None:

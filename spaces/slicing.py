@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .attention import update_transformers_
 from .attributes import apply_sizes
 from .groups import Group, layer_of
 from .layers import update_sizes
@@ -65,6 +66,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     changed = {id(tensors[name]) for name in smaller}
     for layer in dict.fromkeys(layer_of(name) for name, tensor in tensors.items() if id(tensor) in changed):
         update_sizes(pruned.get_submodule(layer))
+    update_transformers_(pruned)
     return pruned
 
 

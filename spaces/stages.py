@@ -22,13 +22,14 @@ def stages(model: nn.Module, example_input: Inputs) -> dict[str, int]:
 
     def watch(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output  # of attention and recurrent layers
             if isinstance(output, torch.Tensor):
                 sizes.setdefault(name, math.prod(output.shape[2:]) if output.dim() > 2 else 1)
 
         return hook
 
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.MultiheadAttention | nn.RNNBase):
             module.register_forward_hook(watch(name))
     with torch.no_grad():
         call(network, example_input)

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
+from .attention import free_heads_, with_proved_heads
 from .branches import with_branches
 from .candidates import candidates
 from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
 from .inputs import Inputs, call
+from .recurrent import spell_out_, without_projected
 from .slicing import forget
 from .stages import stages
 from .verification import MaskOracle
@@ -39,12 +41,17 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     frozen_layers = _layers_under(model, freeze)
     followed = copy.deepcopy(model)
     forget(followed)
+    for module in followed.modules():
+        free_heads_(module)
+        spell_out_(module)
     tracker = track(followed.eval(), example_input)
     found, frozen = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
+    found, projected = without_projected(model, found)
     oracle = MaskOracle.of(model, example_input)
     groups, failed = oracle.judge(found)
+    groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
-    return Graph(with_weights(model, groups), (*frozen, *failed), fingerprint(model))
+    return Graph(with_weights(model, groups), (*frozen, *projected, *failed), fingerprint(model))
 
 
 def _check_forward(model: nn.Module, example_input: Inputs) -> None:

@@ -45,7 +45,7 @@ class MaskOracle:
         generator = torch.Generator().manual_seed(seed)
         network = copy.deepcopy(model).eval()
         _perturb(network, generator)
-        return cls(network, random_like(_smaller(network, example_input), generator), generator)
+        return cls(network, _drawn(network, _smaller(network, example_input), generator), generator)
 
     def judge(self, groups: Sequence[Group]) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason."""
@@ -194,6 +194,12 @@ def _smaller(model: nn.Module, example_input: Inputs) -> Inputs:
     shapes: list[list[torch.Size]] = []
     fault = _fault(lambda: shapes.append([t.shape for t in _run(model, small)]))
     return small if fault is None and shapes[0] == wanted else example_input
+
+
+def _drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inputs:
+    """Return random inputs of two samples, or of one where the first dimension is no batch and cannot be two."""
+    two = random_like(inputs, generator)
+    return two if _fault(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
 
 
 def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> str | None:

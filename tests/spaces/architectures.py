@@ -280,3 +280,88 @@ class Gated(nn.Module):
         x = x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
         x = x * self.where(x).sigmoid()
         return self.head(F.glu(self.unit(x.mean((2, 3)))))
+
+
+class TextClassifier(nn.Module):
+    """PyTorch's own transformer encoder over words, some of which are padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(50, 24), nn.Parameter(torch.randn(9, 24))
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(24, 4, 40, batch_first=True), 2)
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, words: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+        x = self.encoder(self.words(words) + self.positions, src_key_padding_mask=padding)
+        return self.head((x * ~padding[..., None]).mean(1))
+
+
+class Translator(nn.Module):
+    """PyTorch's own encoder and decoder, time first, normalised first, the decoder causal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.target, self.out = nn.Linear(6, 16), nn.Linear(7, 16), nn.Linear(16, 5)
+        self.transformer = nn.Transformer(16, 4, 1, 1, 20, norm_first=True)
+
+    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        source, target = self.source(source).transpose(0, 1), self.target(target).transpose(0, 1)
+        mask = nn.Transformer.generate_square_subsequent_mask(target.shape[0])
+        return self.out(self.transformer(source, target, tgt_mask=mask, tgt_is_causal=True)).transpose(0, 1)
+
+
+class CrossAttention(nn.Module):
+    """Attention over keys and values of other widths, with the extras of PyTorch's, its weights unused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(6, 24), nn.Linear(7, 10), nn.Linear(7, 12)
+        self.attention = nn.MultiheadAttention(
+            24, 4, kdim=10, vdim=12, add_bias_kv=True, add_zero_attn=True, batch_first=True
+        )
+        self.out = nn.Linear(24, 3)
+
+    def forward(self, x: torch.Tensor, beside: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        key, value = self.key(beside), self.value(beside)
+        return self.out(self.attention(self.query(x), key, value, attn_mask=hidden[0])[0])
+
+
+class DeepTagger(nn.Module):
+    """Two layers of a bidirectional LSTM; the last states are read, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.lstm = nn.Linear(6, 10), nn.LSTM(10, 8, 2, bidirectional=True, batch_first=True)
+        self.tags, self.whole = nn.Linear(16, 5), nn.Linear(32, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tagged, (last, _) = self.lstm(self.enter(x))
+        return self.tags(tagged) + self.whole(last.transpose(0, 1).flatten(1))[:, None]
+
+
+class StatedGRU(nn.Module):
+    """A GRU whose first state is learned, then a plain one whose first state is made from a number kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = 6
+        self.gated, self.start = nn.GRU(5, 8, batch_first=True), nn.Parameter(torch.randn(1, 1, 8))
+        self.plain, self.out = nn.RNN(8, 6, batch_first=True, nonlinearity="relu"), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gated, _ = self.gated(x, self.start.expand(-1, x.shape[0], -1).contiguous())
+        return self.out(self.plain(gated, x.new_ones(1, x.shape[0], self.units))[0])
+
+
+class CellByCell(nn.Module):
+    """A cell of an LSTM, called step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = None
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.out(state[0])

@@ -31,8 +31,7 @@ class OfTheZoo(ArchitectureContract):
 class TestTagger(OfTheZoo):
     kind = "Tagger"
     example_input = WORDS
-    expected_groups: ClassVar = {"hidden": 20}
-    expected_frozen = frozenset({"words"})
+    expected_groups: ClassVar = {"words": 24, "lstm": 16, "hidden": 20}
 
 
 class TestUNet(OfTheZoo):
@@ -144,6 +143,55 @@ class TestGated(OfTheZoo):
     example_input = IMAGE
     expected_groups: ClassVar = {"conv": 12, "squeeze": 4, "unit": 10}
     expected_frozen = frozenset({"where"})
+
+
+class TestTextClassifier(OfTheZoo):
+    kind = "TextClassifier"
+    example_input = (WORDS, torch.arange(9).view(1, 9) > 6)
+    expected_groups: ClassVar = {
+        "words": 24,
+        "encoder.layers.0.self_attn": 4,
+        "encoder.layers.0.linear1": 40,
+        "encoder.layers.1.self_attn": 4,
+        "encoder.layers.1.linear1": 40,
+    }
+
+
+class TestTranslator(OfTheZoo):
+    kind = "Translator"
+    example_input = (torch.zeros(1, 5, 6), torch.zeros(1, 4, 7))
+    expected_groups: ClassVar = {
+        "source": 16,
+        "transformer.encoder.layers.0.self_attn": 4,
+        "transformer.encoder.layers.0.linear1": 20,
+        "transformer.decoder.layers.0.self_attn": 4,
+        "transformer.decoder.layers.0.multihead_attn": 4,
+        "transformer.decoder.layers.0.linear1": 20,
+    }
+
+
+class TestCrossAttention(OfTheZoo):
+    kind = "CrossAttention"
+    example_input = (torch.zeros(1, 5, 6), torch.zeros(1, 4, 7), torch.zeros(1, 5, 4))
+    expected_groups: ClassVar = {"query": 24, "key": 10, "value": 12, "attention": 4, "attention.out_proj": 24}
+
+
+class TestDeepTagger(OfTheZoo):
+    kind = "DeepTagger"
+    example_input = torch.zeros(1, 5, 6)
+    expected_groups: ClassVar = {"enter": 10, "lstm": 8}
+
+
+class TestStatedGRU(OfTheZoo):
+    kind = "StatedGRU"
+    example_input = torch.zeros(1, 4, 5)
+    expected_groups: ClassVar = {"gated": 8, "plain": 6}
+
+
+class TestCellByCell(OfTheZoo):
+    kind = "CellByCell"
+    example_input = torch.zeros(1, 4, 5)
+    expected_groups: ClassVar = {"cell": 8}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from .fallback import fallback
 from .gating import GATES
 from .movement import MOVEMENTS, move
 from .normalisation import NORMALISATIONS
+from .packing import PACKINGS
 from .pointwise import POINTWISE, pointwise
 from .reduction import REDUCTIONS, reduce
 from .rule import Rule
@@ -20,7 +21,7 @@ from .rule import Rule
 def rule_for(func: Any) -> Rule:
     """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
     name = func.overloadpacket.__name__.rstrip("_")
-    for table in (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS):
+    for table in (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS, PACKINGS):
         if name in table:
             return table[name]
     if name in MOVEMENTS:

@@ -51,20 +51,21 @@ def _through(tracker: Tracker, labels: torch.Tensor, weight: Source, *, rows: in
     if read is None:
         tracker.atoms.fix(labels.unique().tolist(), "it meets a weight in an unknown layout")
     else:
-        size = weight.shape[read]
-        incoming = by_index(labels, labels.dim() - 1, size, tracker.atoms)
-        tracker.atoms.unite_pairs(incoming, tracker.atoms.of(weight.tensor, read, size))
+        index = weight.indices[read].flatten()
+        incoming = by_index(labels, labels.dim() - 1, index.numel(), tracker.atoms)
+        tracker.atoms.unite_pairs(incoming, tracker.atoms.of(weight.tensor, read, weight.shape[read])[index])
     ones = [1] * (labels.dim() - 1)
     if made is None:
         return torch.full([*ones, 1], ANY, dtype=torch.long)
-    size = weight.shape[made]
-    return tracker.atoms.roots(tracker.produce(weight.tensor, made, size)).view(*ones, size)
+    index = weight.indices[made].flatten()
+    atoms = tracker.produce(weight.tensor, made, weight.shape[made])[index]
+    return tracker.atoms.roots(atoms).view(*ones, index.numel())
 
 
 def _dimension(weight: Source, axis: int) -> int | None:
-    """Return the weight's dimension that alone runs along ``axis`` in order."""
+    """Return the weight's dimension that alone runs along ``axis``, all of it or a part that is sliced off."""
     for dim, index in enumerate(weight.indices):
-        if weight.shape[dim] > 1 and index.numel() == weight.shape[dim] and index.shape[axis] == index.numel():
+        if index.numel() > 1 and index.shape[axis] == index.numel():
             return dim
     return None
 

@@ -53,6 +53,7 @@ def _join(tracker: Tracker, left: _Operand, right: _Operand) -> torch.Tensor:
     it goes with none of them and cannot be removed.
     """
     one, other = tracker.atoms.roots(left[0]), tracker.atoms.roots(right[0])
+    one, other = _acting(one, left[1], other), _acting(other, right[1], one)
     pairs = [(a, b) for a, b in unique_pairs(one, other) if ANY not in (a, b) and a != b]
     partners: dict[int, set[int]] = {}
     for a, b in pairs:
@@ -67,6 +68,13 @@ def _join(tracker: Tracker, left: _Operand, right: _Operand) -> torch.Tensor:
         tracker.atoms.fix(scalars, "one value of it acts on many channels")
     out = torch.where(_any_of(one, scalars | {ANY}), other, one)
     return torch.where(_any_of(out, scalars), ANY, out)
+
+
+def _acting(labels: torch.Tensor, shape: tuple[int, ...], beside: torch.Tensor) -> torch.Tensor:
+    """Return ``ANY`` for inputs of the network, such as masks, that act alike on all the channels beside them."""
+    varying = [d for d in range(beside.dim()) if beside.shape[d] > 1]
+    alike = labels.numel() == 1 and int(labels) == FIXED and varying and all(shape[d] == 1 for d in varying)
+    return torch.full_like(labels, ANY) if alike else labels
 
 
 def _spread(labels: torch.Tensor, shape: tuple[int, ...], beside: tuple[int, ...]) -> set[int]:
