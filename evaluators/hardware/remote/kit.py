@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,16 @@ import torch
 from torch import nn
 
 from ....errors import InputError, describe
-from ....spaces.apply import prune
-from ....spaces.groups import Graph
 from ....spaces.policy import Policy
 from ....spaces.trace import trace
 from ...counting import ELEMENT_BYTES
 from ...onnx_export import export_onnx, onnx_feed
 from ...quantisation import quantise_for_timing
 from ...task import Inputs
+from ..calibration_variants import VariantSource
 from . import agent
 from .kit_files import read_kit_file, sha256, writing_kit
 from .readme import kit_readme
-from .variants import Variant, draw_variants
 
 KIND = "espalier-kit"
 AGENT = "agent.py"
@@ -123,12 +122,16 @@ def pack_kit(
     """
     _check(networks, threads, precisions)
     graph = trace(model, example_input, freeze=freeze)
-    variants = list(draw_variants(graph, count=networks, seed=seed))
+    source = VariantSource.of(model, example_input, graph)
+    variants = _different(source, networks, seed)
     total = len(variants) * len(precisions)
 
     def files() -> Iterable[tuple[KitNetwork, bytes]]:
-        for number, variant in enumerate(variants):
-            yield from _variant_files(model, example_input, graph, variant, number, precisions)
+        for number, (policy, origin) in enumerate(variants):
+            network = source.variant(policy, origin).network
+            for precision in precisions:
+                exported = _exported(network, example_input, precision)
+                yield KitNetwork(f"n{number:03d}-{precision}.onnx", precision, origin, policy.to_dict()), exported
 
     return _write(Path(out), files(), example_input, graph.fingerprint, subject, threads, total, progress)
 
@@ -192,14 +195,21 @@ def _check(networks: int, threads: int, precisions: Sequence[str]) -> None:
         raise InputError(describe(got, expected=expected, remedy="Correct them."))
 
 
-def _variant_files(
-    model: nn.Module, x: Inputs, graph: Graph, variant: Variant, number: int, precisions: Sequence[str]
-) -> Iterable[tuple[KitNetwork, bytes]]:
-    pruned = prune(model, graph, variant.policy)
-    for precision in precisions:
-        content = quantise_for_timing(pruned, x) if precision == "int8" else export_onnx(pruned, x)
-        file = f"n{number:03d}-{precision}.onnx"
-        yield KitNetwork(file, precision, variant.origin, variant.policy.to_dict()), content
+def _different(source: VariantSource, count: int, seed: int) -> list[tuple[Policy, str]]:
+    """Return the dense network and ``count - 1`` others, no two alike; fewer where the network has no more."""
+    drawn = source.policies(torch.Generator().manual_seed(seed))
+    found: dict[Policy, str] = {}
+    for policy, origin in islice(drawn, 20 * count):
+        found.setdefault(policy, origin)
+        if len(found) == count:
+            break
+    return list(found.items())
+
+
+def _exported(network: nn.Module, example_input: Inputs, precision: str) -> bytes:
+    if precision == "int8":
+        return quantise_for_timing(network, example_input)
+    return export_onnx(network, example_input)
 
 
 def _write(
