@@ -126,6 +126,12 @@ def quantise_onnx(onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1) 
     return quantised
 
 
+def optimised(onnx_fp32: bytes) -> bytes:
+    """Return an fp32 file with constants and BatchNorm folded and every shape known, in ONNX's own operators."""
+    with tempfile.TemporaryDirectory(prefix="espalier-onnx-") as folder:
+        return _prepared(onnx_fp32, Path(folder) / "optimised.onnx").SerializeToString()
+
+
 def digest(onnx_file: bytes) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     return hashlib.sha256(onnx_file).hexdigest()
