@@ -10,19 +10,17 @@ that feeds this layer alone goes with it. Each branch found is compared with its
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from .flow import Flow
 from .groups import Branch, Group
-from .inputs import Inputs, call, tensors_of
+from .inputs import Inputs
 from .verification import TOLERANCE
-
-MOST_GROUPS = 64
-"""Networks with more groups inside branches than this are not searched for branches: it would take minutes."""
 
 
 class Absent(nn.Module):
@@ -54,47 +52,42 @@ class Skipped(nn.Identity):
     """Stands for a layer that only a dropped branch needed."""
 
 
-@dataclass
-class _Run:
-    """Which layers ran, in order, on what and to what."""
-
-    order: list[str] = field(default_factory=list)
-    inputs: dict[str, torch.Size] = field(default_factory=dict)
-    outputs: dict[str, torch.Size] = field(default_factory=dict)
-    repeated: set[str] = field(default_factory=set)
+Differs = Callable[[nn.Module, nn.Module], float | None]
+"""How far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
 
 
-def with_branches(
-    model: nn.Module, inputs: Inputs, groups: Sequence[Group], differs: Callable[[nn.Module, nn.Module], float | None]
-) -> list[Group]:
+def with_branches(model: nn.Module, inputs: Inputs, groups: Sequence[Group], differs: Differs) -> list[Group]:
     """Return ``groups`` with the branch, if any, that goes when a group's block is dropped.
 
     Args:
         model: a perturbed copy in eval mode, so that nothing is zero by chance.
         inputs: random ones.
         groups: sound groups.
-        differs: how far two networks' outputs are apart, relative to the largest; ``None`` where one does not run.
+        differs: compares a network without branches with its masked twin.
     """
-    ran = _observe(model, inputs)
-    inner = [g for g in groups if set(g.layers) <= set(ran.order) and not set(g.layers) & ran.repeated]
-    inner = [g for g in inner if ran.order[0] not in g.layers]
-    if not inner or len(inner) > MOST_GROUPS:
-        return list(groups)
-    dead: dict[str, frozenset[str]] = {}
-    for end in dict.fromkeys(e for g in inner for e in _ends(g, ran)):
-        found = _dead(model, inputs, ran, end)
-        if found is not None:
-            dead[end] = found
-    branches: dict[str, Branch] = {}
+    flow = Flow.of(model, inputs)
+    inner = [g for g in groups if set(g.layers) <= set(flow.order) and not set(g.layers) & flow.repeated]
+    inner = [g for g in inner if flow.order[0] not in g.layers]
+    idle = _idle(flow, inner)
+    ends: dict[str, None] = {}
     for group in inner:
-        whole = [end for end, layers in dead.items() if set(group.layers) <= {*layers, end}]
-        end = max(whole, key=lambda e: len(dead[e]), default=None)
-        if end is not None and end not in branches:
-            branch = _verified(model, ran, end, dead[end], groups, differs)
-            if branch is not None:
-                branches[end] = branch
-    first = {branch.groups[0]: branch for branch in branches.values()}
+        whole = [end for end, layers in idle.items() if set(group.layers) <= {*layers, end}]
+        if whole:
+            ends.setdefault(max(whole, key=lambda e: len(idle[e])))
+    branches = {end: list(_variants(flow, end, idle[end], groups)) for end in ends}
+    found = _Judge(model, flow, differs).judge(branches)
+    first = {branch.groups[0]: branch for branch in found}
     return [replace(g, branch=first[g.name]) if g.name in first else g for g in groups]
+
+
+def _idle(flow: Flow, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
+    """Return for each layer that may end a branch those that it alone needs, unless nothing else carries the input."""
+    found: dict[str, frozenset[str]] = {}
+    for end in dict.fromkeys(e for g in groups for e in _ends(g, flow)):
+        idle = flow.idle([end])
+        if idle and flow.order[0] not in idle:
+            found[end] = idle
+    return found
 
 
 def drop_(model: nn.Module, branch: Branch) -> None:
@@ -103,6 +96,14 @@ def drop_(model: nn.Module, branch: Branch) -> None:
     _put(model, branch.end, Absent(width, branch.strides, rounds_up=branch.rounds_up))
     for name in branch.skipped:
         _put(model, name, Skipped())
+        _keep_inputs(model.get_submodule(name.rpartition(".")[0]))
+
+
+def _keep_inputs(module: nn.Module) -> None:
+    """Let no activation overwrite what it is given: after a skipped layer that is the shortcut itself."""
+    for part in module.modules():
+        if getattr(part, "inplace", None) is True:
+            vars(part)["inplace"] = False
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:
@@ -110,91 +111,80 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-def _observe(model: nn.Module, inputs: Inputs) -> _Run:
-    ran = _Run()
-
-    def hook(name: str) -> Callable[..., None]:
-        def note(_module: nn.Module, args: Any, output: Any) -> None:
-            if name in ran.outputs:
-                ran.repeated.add(name)
-            elif args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
-                ran.order.append(name)
-                ran.inputs[name], ran.outputs[name] = args[0].shape, output.shape
-
-        return note
-
-    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in _leaves(model)]
-    try:
-        with torch.no_grad():
-            call(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ran
-
-
-def _leaves(model: nn.Module) -> list[str]:
-    return [n for n, m in model.named_modules() if n and next(m.parameters(recurse=False), None) is not None]
-
-
-def _ends(group: Group, ran: _Run) -> Iterator[str]:
+def _ends(group: Group, flow: Flow) -> Iterator[str]:
     """Yield the group's last layer and the one that runs after it: a normalisation often ends a branch."""
-    last = max(ran.order.index(layer) for layer in group.layers)
-    yield from ran.order[last : last + 2]
-
-
-def _dead(model: nn.Module, inputs: Inputs, ran: _Run, end: str) -> frozenset[str] | None:
-    """Return the layers that only ``end`` needs, or ``None`` where nothing but ``end`` carries the input on."""
-    network = copy.deepcopy(model)
-    network.get_submodule(end).register_forward_hook(_silence)
-    with torch.enable_grad():
-        total = sum(t.sum() for t in tensors_of(call(network, inputs)) if t.requires_grad)
-        if not isinstance(total, torch.Tensor):
-            return None
-        total.backward()
-    dead = frozenset(name for name in ran.order if name != end and not _matters(network.get_submodule(name)))
-    return None if ran.order[0] in dead or not dead else dead
+    last = max(flow.order.index(layer) for layer in group.layers)
+    yield from (name for name in flow.order[last : last + 2] if name not in flow.repeated)
 
 
 def _silence(_module: nn.Module, _args: Any, output: Any) -> Any:
     return output * 0
 
 
-def _matters(module: nn.Module) -> bool:
-    return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters(recurse=False))
+@dataclass
+class _Judge:
+    """Compares networks without branches with their masked twins: many branches at once, fewer where those fail."""
 
+    model: nn.Module
+    flow: Flow
+    differs: Differs
 
-def _verified(
-    model: nn.Module,
-    ran: _Run,
-    end: str,
-    dead: frozenset[str],
-    groups: Sequence[Group],
-    differs: Callable[[nn.Module, nn.Module], float | None],
-) -> Branch | None:
-    inside = tuple(g.name for g in groups if set(g.layers) <= {*dead, end})
-    twin = copy.deepcopy(model)
-    twin.get_submodule(end).register_forward_hook(_silence)
-    for place in _places(model, ran, end, dead):
-        covered = {n for n in dead if n == place or n.startswith(f"{place}.")}
-        skipped = tuple(n for n in ran.order if n in dead and n not in covered)
-        entry = next(n for n in ran.order if n in dead or n == end)
-        strides = _strides(ran.inputs[entry], ran.outputs[end])
-        for rounds_up in (True, False) if max(strides, default=1) > 1 else (True,):
-            branch = Branch(place, end, skipped, strides, rounds_up, inside)
-            small = copy.deepcopy(model)
+    def judge(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
+        """Return for each end the first of its variants that is sound, if any, in order."""
+        kinds: dict[tuple[str, str], list[str]] = {}
+        for end in branches:
+            parent, _, name = end.rpartition(".")
+            kinds.setdefault((type(self.model.get_submodule(parent)).__qualname__, name), []).append(end)
+        found: dict[str, Branch] = {}
+        for ends in kinds.values():
+            found.update(self._settle({end: branches[end] for end in ends}, 0))
+        return [found[end] for end in branches if end in found]
+
+    def _settle(self, branches: Mapping[str, Sequence[Branch]], likely: int) -> dict[str, Branch]:
+        """Settle ends of one kind: what the first needs, its like in other blocks are tried with together."""
+        first, *rest = branches
+        tried = sorted(range(len(branches[first])), key=lambda i: i != likely)
+        sound = next((i for i in tried if self._sound([branches[first][i]])), None)
+        found = {} if sound is None else {first: branches[first][sound]}
+        if not rest:
+            return found
+        chosen = {end: branches[end][sound or 0] for end in rest if len(branches[end]) > (sound or 0)}
+        if sound is not None and len(chosen) == len(rest) and self._sound(list(chosen.values())):
+            return {**found, **chosen}
+        for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+            if half:
+                found.update(self._settle({end: branches[end] for end in half}, sound or 0))
+        return found
+
+    def _sound(self, branches: Sequence[Branch]) -> bool:
+        ends = [branch.width_of for branch in branches]
+        if self.flow.order[0] in self.flow.idle(ends):
+            return False  # what comes in goes nowhere: any two networks would agree
+        small, twin = copy.deepcopy(self.model), copy.deepcopy(self.model)
+        for branch in branches:
+            twin.get_submodule(branch.width_of).register_forward_hook(_silence)
             drop_(small, branch)
-            difference = differs(small, twin)
-            if difference is not None and difference <= TOLERANCE:
-                return branch
-    return None
+        difference = self.differs(small, twin)
+        return difference is not None and difference <= TOLERANCE
 
 
-def _places(model: nn.Module, ran: _Run, end: str, dead: frozenset[str]) -> Iterator[str]:
+def _variants(flow: Flow, end: str, idle: frozenset[str], groups: Sequence[Group]) -> Iterator[Branch]:
+    """Yield the ways in which a branch may be dropped, those that leave most in place first."""
+    inside = tuple(g.name for g in groups if set(g.layers) <= {*idle, end})
+    entry = next(n for n in flow.order if n in idle or n == end)
+    strides = _strides(flow.inputs[entry], flow.outputs[end])
+    for place in _places(flow, end, idle):
+        covered = {n for n in idle if n == place or n.startswith(f"{place}.")}
+        skipped = tuple(n for n in flow.order if n in idle and n not in covered)
+        for rounds_up in (True, False) if max(strides, default=1) > 1 else (True,):
+            yield Branch(place, end, skipped, strides, rounds_up, inside)
+
+
+def _places(flow: Flow, end: str, idle: frozenset[str]) -> Iterator[str]:
     """Yield the end itself, then ever larger modules around it that hold nothing else that matters."""
     yield end
     place = end.rpartition(".")[0]
-    while place and all(n in dead or n == end for n in ran.order if n.startswith(f"{place}.")):
+    while place and all(n in idle or n == end for n in flow.order if n.startswith(f"{place}.")):
         yield place
         place = place.rpartition(".")[0]
 
