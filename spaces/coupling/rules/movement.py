@@ -104,9 +104,22 @@ def _copied(tracker: Tracker, args: Any) -> Value:
     from .pointwise import combine
 
     target = tuple(args[0].shape)
-    return (
-        combine(tracker, [tracker.value(args[1])], target) if args[1].dim() <= len(target) else tracker.value(args[0])
-    )
+    if args[1].dim() > len(target):
+        return tracker.value(args[0])
+    value = combine(tracker, [tracker.value(args[1])], target)
+    _fill(tracker, args[0], value)
+    return value
+
+
+def _fill(tracker: Tracker, part: torch.Tensor, value: Value) -> None:
+    """Label the constant that ``part`` is a view of, where what is copied into it has its channels along the last
+    dimension alone: so are sequences of several lengths filled up."""
+    whole = part._base
+    if whole is None or value.labels is None or whole.shape[-1:] != part.shape[-1:]:
+        return
+    before = tracker.value(whole)
+    if before.labels is None and not before.sources and value.labels.numel() == value.labels.shape[-1]:
+        tracker.set(whole, Value(tuple(whole.shape), value.labels.view([1] * (whole.dim() - 1) + [-1])))
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:

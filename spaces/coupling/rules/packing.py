@@ -1,19 +1,17 @@
-"""Sequences of several lengths laid end to end, as recurrent layers take them, and spread out again."""
+"""Sequences of several lengths laid end to end, as recurrent layers take them."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import torch
 
 from ..state import Tracker
 from ..values import Value, as_activation
 from .rule import Rule, opaque
 
 
-def _features(tracker: Tracker, given: torch.Tensor, out: Any) -> list[Value]:
+def _pack(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
     """Keep the labels of the last dimension; where those of time or batch differ, nothing is known."""
-    labels = as_activation(tracker.value(given), tracker.atoms)
+    labels = as_activation(tracker.value(args[0]), tracker.atoms)
     if labels.numel() != labels.shape[-1]:
         tracker.atoms.fix(labels.unique().tolist(), "its channels change along a sequence that is packed")
         return opaque(out)
@@ -21,8 +19,4 @@ def _features(tracker: Tracker, given: torch.Tensor, out: Any) -> list[Value]:
     return [Value(tuple(out[0].shape), kept), Value.constant(out[1].shape)]
 
 
-def _pack(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
-    return _features(tracker, args[0], out)
-
-
-PACKINGS: dict[str, Rule] = {"_pack_padded_sequence": _pack, "_pad_packed_sequence": _pack}
+PACKINGS: dict[str, Rule] = {"_pack_padded_sequence": _pack}
