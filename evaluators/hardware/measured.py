@@ -173,8 +173,11 @@ class MeasuredModel:
         return tuple(self._cost(network, time) for network, time in zip(networks, times, strict=True))
 
     def _network(self, model: nn.Module, example_input: Inputs, precision: str, onnx: bytes | None) -> Network:
-        """Return the network with its file, so that its size and the profile's names are of the file that runs."""
+        """Return the network, at int8 with its file, as its size is of the file that runs."""
         network = Network(model, example_input, onnx, deployed_precision(self.device, precision))
+        return self._with_file(network) if network.precision == "int8" else network
+
+    def _with_file(self, network: Network) -> Network:
         return network.with_onnx(onnx_file(network, threads=self.threads))
 
     def _cost(self, network: Network, measurement: Measurement) -> Cost:
@@ -200,7 +203,7 @@ class MeasuredModel:
         The times are taken with the profiler on, which slows small kernels: they tell shares, and their sum is about
         the latency.
         """
-        network = self._network(model, example_input, precision, onnx)
+        network = self._with_file(self._network(model, example_input, precision, onnx))
         kernels = record_kernels(model, example_input).kernels
         with timing_lock():
             nodes = runtime_called(self._runtime).profile(network, threads=self.threads)

@@ -19,6 +19,11 @@ def _add(name: str, module: str, implementation: str) -> None:
 
 
 _add("onnxruntime", "onnxruntime", "OnnxRuntime")
+_add("openvino", "openvino", "OpenVino")
+_add("executorch", "executorch", "ExecuTorch")
+_add("litert", "litert", "LiteRt")
+_add("torch", "pytorch", "PyTorch")
+_add("cuda", "cuda", "Cuda")
 
 
 def runtime_called(name: str) -> Runtime:
