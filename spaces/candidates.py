@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from .coupling import Key, Tracker
+from .coupling.atoms import ANY, FIXED
 from .groups import FrozenGroup, Group, SizeAttribute, Slice, layer_of
 from .slicing import named_tensors
 
@@ -52,6 +53,20 @@ def candidates(
         else:
             groups.append(_group(model, name, members, tracker, stages))
     return groups, frozen
+
+
+def explained(groups: Iterable[Group], failed: Iterable[FrozenGroup], tracker: Tracker) -> list[FrozenGroup]:
+    """Return ``failed`` with plain words where it is known why some of ``groups`` cannot be cut."""
+    atoms = tracker.atoms
+    padded = {atoms.find(a) for a in tracker.beside_padding - {ANY, FIXED}}
+    beside = set()
+    for group in groups:
+        piece = next(s for s in group.slices if s.produces)
+        own = atoms.known((piece.tensor, piece.dim))[[i for row in piece.positions for i in row]]
+        if padded & set(atoms.roots(own).tolist()):
+            beside.add(group.name)
+    reason = "a shortcut adds a fixed number of channels of zeros to it, which would no longer fit"
+    return [replace(f, reason=reason) if f.name in beside else f for f in failed]
 
 
 def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:

@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import InputError, describe
 from .attention import free_heads_, with_proved_heads
 from .branches import with_branches
-from .candidates import candidates
+from .candidates import candidates, explained
 from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
@@ -49,6 +49,7 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     found, projected = without_projected(model, found)
     oracle = MaskOracle.of(model, example_input)
     groups, failed = oracle.judge(found)
+    failed = explained(found, failed, tracker)
     groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
     return Graph(with_weights(model, groups), (*frozen, *projected, *failed), fingerprint(model))

@@ -34,6 +34,10 @@ class Atoms:
         first = self._first[key]
         return torch.arange(first, first + size)
 
+    def known(self, key: Key) -> torch.Tensor:
+        """Return the atoms along a dimension that has been labelled."""
+        return self.of(*key, self._sizes[key])
+
     def find(self, atom: int) -> int:
         """Return the representative of an atom's class."""
         parent = self._parent

@@ -24,6 +24,10 @@ class Tracker:
     """Tensor dimensions that make channels, in order of first use."""
     whole_groups: set[str] = field(default_factory=set)
     """Weights of grouped convolutions of which whole groups are removed."""
+    padding: dict[int, torch.Tensor] = field(default_factory=dict)
+    """Where padding stands in tensors that were padded across channels: true there, compact like labels."""
+    beside_padding: set[int] = field(default_factory=set)
+    """Atoms of channels that padding is added to."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 

@@ -297,3 +297,10 @@ def test_what_a_module_remembers_of_earlier_passes_is_forgotten():
     assert pruned(image).shape == (1, 4, 8, 8)
     assert not pruned.training
     assert model.remembered is not None
+
+
+def test_channels_beside_a_zero_padded_shortcut_are_frozen_with_a_plain_reason():
+    graph = trace(seeded(ZeroPadded), INPUTS[ZeroPadded])
+    reasons = {f.name: f.reason for f in graph.frozen}
+    said = "a shortcut adds a fixed number of channels of zeros to it, which would no longer fit"
+    assert (reasons["layer2.conv2"], reasons["layer3.conv2"]) == (said, said)

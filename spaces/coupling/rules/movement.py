@@ -128,10 +128,14 @@ def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:
     if value.labels is None and not value.sources:
         return Value.constant(out.shape)
     labels = as_activation(value, tracker.atoms)
+    added = torch.zeros_like(labels)
     for i in range(0, len(pad), 2):
         dim = labels.dim() - 1 - i // 2
         if labels.shape[dim] > 1 and (pad[i] or pad[i + 1]):
             amounts = [0] * (2 * (labels.dim() - dim))
             amounts[-2:] = pad[i : i + 2]
             labels = torch.nn.functional.pad(labels, amounts, value=ANY)
+            added = torch.nn.functional.pad(added, amounts, value=1)
+    if added.any():
+        tracker.padding[id(out)] = added.bool()
     return Value(tuple(out.shape), labels)

@@ -21,8 +21,18 @@ def pointwise(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> 
     if len(outputs) != 1:
         return opaque(out)
     shape = outputs[0].shape
-    operands = [tracker.value(t) for t in tensors((args, kwargs)) if t.dim() <= len(shape)]
-    return [combine(tracker, operands, tuple(shape))]
+    inputs = [t for t in tensors((args, kwargs)) if t.dim() <= len(shape)]
+    _note_padding(tracker, inputs)
+    return [combine(tracker, [tracker.value(t) for t in inputs], tuple(shape))]
+
+
+def _note_padding(tracker: Tracker, inputs: list[torch.Tensor]) -> None:
+    """Note what padding is added to: why it cannot be removed is then known."""
+    for added in (tracker.padding[id(t)] for t in inputs if id(t) in tracker.padding):
+        for labels in (tracker.value(t).labels for t in inputs if id(t) not in tracker.padding):
+            if labels is not None and labels.dim() == added.dim():
+                beside, where = torch.broadcast_tensors(labels, added)
+                tracker.beside_padding.update(beside[where].unique().tolist())
 
 
 def combine(tracker: Tracker, operands: list[Value], shape: tuple[int, ...]) -> Value:
