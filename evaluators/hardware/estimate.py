@@ -11,6 +11,7 @@ from ...registry import Registry
 from ..task import Inputs
 from .base import Cost, CostModel
 from .device import Device, load_device
+from .learned import LearnedModel
 from .measured import MeasuredModel
 from .roofline import RooflineModel
 
@@ -27,16 +28,21 @@ def _roofline(device: Device, threads: int | None) -> CostModel:
     return RooflineModel(device)
 
 
+def _learned(device: Device, threads: int | None) -> CostModel:
+    return LearnedModel(device)
+
+
 COST_MODELS.add("measured", _measured)
+COST_MODELS.add("learned", _learned)
 COST_MODELS.add("roofline", _roofline)
 
 
 def cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
-    """Return what tells costs on ``device``: ``measured`` for this machine, ``roofline`` for what cannot be reached.
+    """Return what tells costs on ``device``, as its file says: ``measured`` for this machine, for one.
 
     Args:
         device: as loaded.
-        threads: for measurements; the device's own number unless given. A roofline keeps the device's own.
+        threads: for measurements; the device's own number unless given. Models keep what they were fitted to.
     """
     return COST_MODELS.get(device.cost_model)(device, threads)
 

@@ -1,0 +1,119 @@
+"""What a fused kernel takes, learned from kernels that were measured: trees on the log of time over a fitted roofline.
+
+P. Geurts, D. Ernst and L. Wehenkel, "Extremely randomized trees", 2006. The roofline carries what grows with a kernel's
+size, so that the trees are left with what is bounded: blocks, layouts, fusion. It is linear here, per kind of kernel:
+tiled MACs, elements read, written and held, and an overhead, none of them below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+from sklearn.ensemble import ExtraTreesRegressor
+
+from .calibration_table import Calibration, CalibrationRow
+from .features import Array, KernelShapes, features, shapes_of, tiled_macs
+
+TREES = 100
+_TILE = 16
+_LEAST_MS = 2e-4
+"""Below this a kernel's time is the profiler's noise."""
+_LEAST_FOR_ROOFLINE_MS = 2e-3
+_SCALE = np.array([1e-7, 1e-5, 1e-5, 1e-5, 1e-3])
+"""Brings the terms of the linear roofline to like sizes."""
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """What kernels are predicted to take."""
+
+    latency_ms: Array
+    """Of shape (kernels,)."""
+    log_spread: Array
+    """Standard deviation of the log over the trees, of shape (kernels,)."""
+
+
+@dataclass(frozen=True)
+class KernelRegressor:
+    """Predicts kernels of networks like those that it was fitted to."""
+
+    roofline: Mapping[int, Array]
+    trees: ExtraTreesRegressor
+    element_bytes: int
+
+    @classmethod
+    def fit(
+        cls, networks: Sequence[Sequence[CalibrationRow]], *, element_bytes: int, seed: int = 0, trees: int = TREES
+    ) -> KernelRegressor:
+        """Return the regressor of measured networks; each kernel counts by its share of its network's latency."""
+        shapes = shapes_of(networks)
+        times = np.maximum([row.latency_ms for rows in networks for row in rows], _LEAST_MS)
+        totals = np.repeat([sum(r.latency_ms for r in rows) for rows in networks], [len(rows) for rows in networks])
+        roofline = _fit_roofline(shapes, times)
+        inputs, _ = features(shapes, element_bytes=element_bytes)
+        forest = ExtraTreesRegressor(trees, min_samples_leaf=1, random_state=seed, n_jobs=1)
+        forest.fit(inputs, np.log(times / _roofline(shapes, roofline)), sample_weight=times / totals + 1e-3)
+        return cls(roofline, forest, element_bytes)
+
+    def predict(self, shapes: KernelShapes) -> Array:
+        """Return the latency of each kernel in ms, of shape (kernels,)."""
+        inputs, _ = features(shapes, element_bytes=self.element_bytes)
+        return np.exp(self.trees.predict(inputs)) * _roofline(shapes, self.roofline)
+
+    def predict_with_spread(self, shapes: KernelShapes) -> KernelTimes:
+        """Return the latencies and how far the trees are from one another."""
+        inputs, _ = features(shapes, element_bytes=self.element_bytes)
+        each = np.stack([tree.predict(inputs) for tree in self.trees.estimators_])
+        return KernelTimes(np.exp(each.mean(axis=0)) * _roofline(shapes, self.roofline), each.std(axis=0))
+
+
+def cross_validated_ms(calibration: Calibration, *, element_bytes: int, folds: int = 5, trees: int = TREES) -> Array:
+    """Return what each network is predicted to take by a regressor that has not seen it, of shape (networks,).
+
+    Args:
+        calibration: of one precision.
+        element_bytes: of a weight or activation at that precision.
+        folds: the networks are split into so many parts, each predicted from the others.
+        trees: of each regressor.
+    """
+    networks = list(calibration.by_network().values())
+    folds = min(folds, len(networks))
+    predicted = np.zeros(len(networks))
+    for fold in range(folds):
+        held = range(fold, len(networks), folds)
+        rest = [rows for i, rows in enumerate(networks) if i % folds != fold]
+        regressor = KernelRegressor.fit(rest, element_bytes=element_bytes, trees=trees)
+        predicted[list(held)] = totals(regressor, [networks[i] for i in held])
+    return predicted
+
+
+def totals(regressor: KernelRegressor, networks: Sequence[Sequence[CalibrationRow]]) -> Array:
+    """Return each network's latency in ms, of shape (networks,)."""
+    numbers = np.repeat(np.arange(len(networks)), [len(rows) for rows in networks])
+    return np.bincount(numbers, weights=regressor.predict(shapes_of(networks)), minlength=len(networks))
+
+
+def _terms(shapes: KernelShapes) -> Array:
+    columns = [tiled_macs(shapes, 1, _TILE), *(shapes.column(name) for name in ("reads", "writes", "weights"))]
+    return np.stack([*columns, np.ones(len(shapes.kinds))], axis=1) * _SCALE
+
+
+def _fit_roofline(shapes: KernelShapes, times: Array) -> dict[int, Array]:
+    """Return non-negative coefficients per kind, by least squares on relative errors."""
+    terms = _terms(shapes)
+    weights = 1 / np.maximum(times, _LEAST_FOR_ROOFLINE_MS)
+    found = {}
+    for kind in np.unique(shapes.kinds):
+        rows = shapes.kinds == kind
+        found[int(kind)] = nnls(terms[rows] * weights[rows, None], (times * weights)[rows])[0]
+    return found
+
+
+def _roofline(shapes: KernelShapes, coefficients: Mapping[int, Array]) -> Array:
+    """Return the roofline in ms; a kind that was never measured costs what the kinds measured cost on average."""
+    fallback = np.mean(list(coefficients.values()), axis=0)
+    table = np.stack([coefficients.get(kind, fallback) for kind in range(int(shapes.kinds.max(initial=0)) + 1)])
+    return np.maximum((_terms(shapes) * table[shapes.kinds]).sum(axis=1), _LEAST_MS)
