@@ -11,6 +11,7 @@ from .output import UNKNOWN, show_table
 
 if TYPE_CHECKING:
     from ..evaluators.hardware.base import LayerCost
+    from ..evaluators.hardware.device import Device
     from ..evaluators.sensitivity import Sensitivity
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
@@ -251,3 +252,20 @@ def _layer(layer: LayerCost, layers: Sequence[LayerCost]) -> tuple[str, ...]:
         fmt.metric("latency_ms", layer.latency_ms),
         share,
     )
+
+
+def show_fit(device: Device) -> None:
+    """Show how far a device's cost model is from what was held out from its fit."""
+    rows = [
+        (
+            precision,
+            f"{100 * error.median_relative_error:.1f} %",
+            f"{100 * error.share_within_10_percent:.0f} %",
+            UNKNOWN if error.spearman is None else f"{error.spearman:.3f}",
+            str(error.fitted),
+            str(error.held_out),
+        )
+        for precision, error in device.fit.items()
+    ]
+    columns = ("precision", "median error", "within 10 %", "Spearman", "fitted to", "held out")
+    show_table(columns, rows, title="Error on networks held out from the fit")

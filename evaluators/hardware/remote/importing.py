@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from ....errors import InputError, describe
+from ....jsonfile import write_text
 from ....spaces.fingerprint import fingerprint
 from ....spaces.policy import Policy
 from ....spaces.trace import trace
@@ -41,6 +42,20 @@ class Imported:
     """Every trusted measurement, to be stored beside the device's file."""
     notes: tuple[str, ...]
     """What a user should know: networks that failed, a device that grew hot."""
+
+    def write(self, path: Path) -> None:
+        """Write the device's file, and the calibration beside it, which the file names.
+
+        Raises:
+            InputError: a calibration is there already.
+        """
+        table = path.with_suffix(".csv")
+        if table.exists():
+            remedy = "Name another device file; the calibration gets its name."
+            raise InputError(describe(f"{table} exists already", expected="a new file", remedy=remedy))
+        self.calibration.write(table)
+        named = self.device.model_copy(update={"calibration": table.name})
+        write_text(path, named.to_yaml())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""The part of ``espalier calibrate`` that is about devices elsewhere: kits, results and SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, describe
+from .output import note, print_json, refuse_existing, writing
+
+if TYPE_CHECKING:
+    from ..evaluators.hardware.remote.importing import Imported
+    from ..evaluators.task import Task
+
+
+def pack(
+    reference: str | None,
+    kit: Path,
+    *,
+    data: Path | None,
+    networks: int,
+    threads: int,
+    precisions: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Write a kit for a task's network."""
+    from ..evaluators.hardware.remote.kit import pack_kit
+
+    task = _task(reference, data)
+    packed = pack_kit(
+        task.model(),
+        task.example_input,
+        kit,
+        subject=str(reference),
+        networks=networks,
+        threads=threads,
+        precisions=precisions,
+        freeze=task.freeze,
+        progress=lambda done, total: note(f"Packed {done} of {total} networks") if done in (1, total) else None,
+    )
+    if as_json:
+        counts = {"networks": len(packed.networks), "size_bytes": packed.size_bytes}
+        print_json({"kit": str(kit), "identity": packed.identity, **counts})
+        return
+    print(f"Written to {kit}: {len(packed.networks)} networks, {packed.size_bytes / 1e6:.1f} MB. On the device:")
+    print("  python -m pip install numpy onnxruntime")
+    print(f"  python agent.py . --threads {threads}        (in the kit's folder)")
+    print(f"Back here: espalier calibrate --import results.json --kit {kit} --out device.yaml")
+
+
+def import_(
+    reference: str | None, results: Path, kit: Path | None, out: Path, *, data: Path | None, as_json: bool
+) -> None:
+    """Read what an agent brought back, and write the device that it tells of."""
+    from ..evaluators.hardware.remote.importing import import_results
+    from ..evaluators.hardware.remote.kit import read_kit
+
+    refuse_existing(out)
+    packed = read_kit(kit or results.parent)
+    task = _task(reference or packed.subject, data)
+    imported = import_results(results, packed.path, task.model(), task.example_input, name=out.stem, freeze=task.freeze)
+    _save(imported, out, as_json=as_json)
+
+
+def over_ssh(
+    reference: str | None,
+    target: str,
+    out: Path,
+    *,
+    options: Sequence[str],
+    python: str,
+    data: Path | None,
+    networks: int,
+    threads: int,
+    precisions: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Calibrate a device that SSH reaches."""
+    from ..evaluators.hardware.remote.over_ssh import calibrate_over_ssh
+    from ..evaluators.hardware.remote.ssh import SshHost
+
+    refuse_existing(out)
+    host = SshHost(target, tuple(options), python)
+    task = _task(reference, data)
+    imported = calibrate_over_ssh(
+        host,
+        task.model(),
+        task.example_input,
+        name=out.stem,
+        subject=str(reference),
+        networks=networks,
+        threads=threads,
+        precisions=precisions,
+        freeze=task.freeze,
+        progress=note,
+    )
+    _save(imported, out, as_json=as_json)
+
+
+def _task(reference: str | None, data: Path | None) -> Task:
+    from ..evaluators.task_loading import load_task
+
+    if reference is None:
+        remedy = "Name it: espalier calibrate TASK ..."
+        raise InputError(describe("no task", expected="the task whose network is timed", remedy=remedy))
+    return load_task(reference, data=data)
+
+
+def _save(imported: Imported, out: Path, *, as_json: bool) -> None:
+    with writing(out):
+        imported.write(out)
+    for text in imported.notes:
+        note(f"Note: {text}")
+    if as_json:
+        device = imported.device.model_dump(mode="json")
+        print_json({"file": str(out), "device": device, "notes": list(imported.notes)})
+        return
+    from .tables import show_fit
+
+    show_fit(imported.device)
+    print(f"Written to {out}. Use it: espalier search TASK --device {out} --out RUN")
