@@ -60,7 +60,7 @@ def time_to(line: Sequence[tuple[float, float]], wanted: float) -> float | None:
     """Return the CPU seconds after which a timeline has reached a hypervolume, and stays there."""
     reached: float | None = None
     for seconds, value in line:
-        if value < wanted:
+        if value < wanted - 1e-9:
             reached = None
         elif reached is None:
             reached = seconds
