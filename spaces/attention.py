@@ -175,6 +175,18 @@ def with_proved_heads(
     return found
 
 
+def without_attention_(network: nn.Module, name: str, attention: nn.MultiheadAttention, stand_in: nn.Module) -> None:
+    """Let PyTorch's transformers, in place, take ``stand_in`` for their attention called ``name``.
+
+    They ask it for more than its output, and must take the fused kernel no more.
+    """
+    vars(stand_in).update(batch_first=attention.batch_first, in_proj_bias=None, num_heads=attention.num_heads)
+    for end in range(1, name.count(".") + 1):
+        around = network.get_submodule(name.rsplit(".", end)[0])
+        if isinstance(around, nn.TransformerEncoder):
+            around.use_nested_tensor = False
+
+
 def update_transformers_(network: nn.Module) -> None:
     """Tell PyTorch's transformers around freed attention what changed, in place.
 

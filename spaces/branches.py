@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from .attention import free_heads_, without_attention_
 from .flow import Flow
 from .groups import Branch, Group
 from .inputs import Inputs
+from .slicing import without
 from .verification import TOLERANCE
 
 
@@ -31,16 +33,21 @@ class Absent(nn.Module):
         strides: output size is input size divided by this, for each spatial dimension; empty where the channels are the
             last dimension.
         rounds_up: which way that is rounded.
+        returns: of how many values a tuple is returned, the zeros first and ``None`` else; 0 for the zeros alone.
     """
 
-    def __init__(self, channels: int, strides: tuple[int, ...], *, rounds_up: bool = True) -> None:
+    def __init__(self, channels: int, strides: tuple[int, ...], *, rounds_up: bool = True, returns: int = 0) -> None:
         super().__init__()
+        self.returns = returns
         self.channels = channels
         self.strides = strides
         self.rounds_up = rounds_up
 
-    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> Any:
         """Return zeros, shape ``(N, channels, ...)`` or ``(N, ..., channels)``."""
+        return _among(self._zeros(x), self.returns)
+
+    def _zeros(self, x: torch.Tensor) -> torch.Tensor:
         if not self.strides:
             return x.new_zeros((*x.shape[:-1], self.channels))
         pairs = zip(x.shape[2:], self.strides, strict=True)
@@ -49,7 +56,23 @@ class Absent(nn.Module):
 
 
 class Skipped(nn.Identity):
-    """Stands for a layer that only a dropped branch needed."""
+    """Stands for a layer, or a module of several, that only a dropped branch needed: its input passes.
+
+    Args:
+        returns: of how many values a tuple is returned, as in :class:`Absent`.
+    """
+
+    def __init__(self, *, returns: int = 0) -> None:
+        super().__init__()
+        self.returns = returns
+
+    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> Any:
+        """Return ``x``."""
+        return _among(x, self.returns)
+
+
+def _among(first: torch.Tensor, count: int) -> Any:
+    return (first, *[None] * (count - 1)) if count else first
 
 
 Differs = Callable[[nn.Module, nn.Module], float | None]
@@ -75,7 +98,7 @@ def with_branches(model: nn.Module, inputs: Inputs, groups: Sequence[Group], dif
         if whole:
             ends.setdefault(max(whole, key=lambda e: len(idle[e])))
     branches = {end: list(_variants(flow, end, idle[end], groups)) for end in ends}
-    found = _Judge(model, flow, differs).judge(branches)
+    found = _Judge(model, flow, differs, groups).judge(branches)
     first = {branch.groups[0]: branch for branch in found}
     return [replace(g, branch=first[g.name]) if g.name in first else g for g in groups]
 
@@ -92,10 +115,11 @@ def _idle(flow: Flow, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
 
 def drop_(model: nn.Module, branch: Branch) -> None:
     """Drop ``branch`` from ``model``, in place."""
-    width = next(model.get_submodule(branch.width_of).parameters(recurse=False)).shape[0]
-    _put(model, branch.end, Absent(width, branch.strides, rounds_up=branch.rounds_up))
+    width, returns = _width(model.get_submodule(branch.width_of)), dict(branch.returns)
+    absent = Absent(width, branch.strides, rounds_up=branch.rounds_up, returns=returns.get(branch.end, 0))
+    _put(model, branch.end, absent)
     for name in branch.skipped:
-        _put(model, name, Skipped())
+        _put(model, name, Skipped(returns=returns.get(name, 0)))
         _keep_inputs(model.get_submodule(name.rpartition(".")[0]))
 
 
@@ -106,19 +130,34 @@ def _keep_inputs(module: nn.Module) -> None:
             vars(part)["inplace"] = False
 
 
+def _width(layer: nn.Module) -> int:
+    if isinstance(layer, nn.RNNBase):
+        return (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
+    return next(layer.parameters(recurse=False)).shape[0]
+
+
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    replaced = model.get_submodule(name)
+    if isinstance(replaced, nn.MultiheadAttention):
+        without_attention_(model, name, replaced, module)
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
 
 
 def _ends(group: Group, flow: Flow) -> Iterator[str]:
-    """Yield the group's last layer and the one that runs after it: a normalisation often ends a branch."""
+    """Yield the group's last layer and the one that runs after it: a normalisation often ends a branch.
+
+    A module with parameters of its own around layers (attention with a table of positions) ends in the last of them.
+    """
     last = max(flow.order.index(layer) for layer in group.layers)
-    yield from (name for name in flow.order[last : last + 2] if name not in flow.repeated)
+    for index in range(last, min(last + 2, len(flow.order))):
+        around, before = flow.order[index], flow.order[index - 1]
+        inside = [before] if index and before.startswith(f"{around}.") else []
+        yield from (name for name in (*inside, around) if name not in flow.repeated)
 
 
 def _silence(_module: nn.Module, _args: Any, output: Any) -> Any:
-    return output * 0
+    return (output[0] * 0, *output[1:]) if isinstance(output, tuple) else output * 0
 
 
 @dataclass
@@ -128,6 +167,7 @@ class _Judge:
     model: nn.Module
     flow: Flow
     differs: Differs
+    groups: Sequence[Group]
 
     def judge(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
         """Return for each end the first of its variants that is sound, if any, in order."""
@@ -160,12 +200,23 @@ class _Judge:
         ends = [branch.width_of for branch in branches]
         if self.flow.order[0] in self.flow.idle(ends):
             return False  # what comes in goes nowhere: any two networks would agree
-        small, twin = copy.deepcopy(self.model), copy.deepcopy(self.model)
+        if any(self._in_attention(name) for branch in branches for name in (branch.end, *branch.skipped)):
+            return False
+        # What stays is cut, too: a branch that is gone must do without sizes that others may change.
+        gone = {name for branch in branches for name in branch.groups}
+        twin = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
+        small = copy.deepcopy(twin)
+        for module in twin.modules():
+            free_heads_(module)
         for branch in branches:
             twin.get_submodule(branch.width_of).register_forward_hook(_silence)
             drop_(small, branch)
         difference = self.differs(small, twin)
         return difference is not None and difference <= TOLERANCE
+
+    def _in_attention(self, name: str) -> bool:
+        """Return whether a layer lies in PyTorch's own attention, which reads its weights without calling it."""
+        return isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
 
 
 def _variants(flow: Flow, end: str, idle: frozenset[str], groups: Sequence[Group]) -> Iterator[Branch]:
@@ -174,10 +225,27 @@ def _variants(flow: Flow, end: str, idle: frozenset[str], groups: Sequence[Group
     entry = next(n for n in flow.order if n in idle or n == end)
     strides = _strides(flow.inputs[entry], flow.outputs[end])
     for place in _places(flow, end, idle):
-        covered = {n for n in idle if n == place or n.startswith(f"{place}.")}
-        skipped = tuple(n for n in flow.order if n in idle and n not in covered)
-        for rounds_up in (True, False) if max(strides, default=1) > 1 else (True,):
-            yield Branch(place, end, skipped, strides, rounds_up, inside)
+        others = tuple(n for n in flow.order if n in idle and not _related(n, place))
+        for skipped in dict.fromkeys((_whole(flow, others, place), others)):
+            returns = tuple((n, flow.returns[n]) for n in (place, *skipped) if n in flow.returns)
+            for rounds_up in (True, False) if max(strides, default=1) > 1 else (True,):
+                yield Branch(place, end, skipped, strides, rounds_up, inside, returns)
+
+
+def _related(name: str, place: str) -> bool:
+    return f"{name}.".startswith(f"{place}.") or place.startswith(f"{name}.")
+
+
+def _whole(flow: Flow, layers: Sequence[str], place: str) -> tuple[str, ...]:
+    """Return for ``layers`` the largest modules that hold nothing else: what lies between layers goes with them."""
+
+    def grown(name: str) -> str:
+        parent = name.rpartition(".")[0]
+        held = [n for n in flow.order if n.startswith(f"{parent}.") or n == parent]
+        apart = parent in flow.called and not _related(parent, place)
+        return grown(parent) if apart and set(held) <= set(layers) else name
+
+    return tuple(dict.fromkeys(map(grown, layers)))
 
 
 def _places(flow: Flow, end: str, idle: frozenset[str]) -> Iterator[str]:

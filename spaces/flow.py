@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .attention import free_heads_
 from .inputs import Inputs, call, tensors_of
 
 _Place = tuple[int, int]
@@ -37,6 +38,10 @@ class Flow:
     inputs: dict[str, torch.Size] = field(default_factory=dict)
     outputs: dict[str, torch.Size] = field(default_factory=dict)
     repeated: set[str] = field(default_factory=set)
+    called: set[str] = field(default_factory=set)
+    """Every module that ran, not layers alone: lists of layers do not."""
+    returns: dict[str, int] = field(default_factory=dict)
+    """How many values a module returned, where that is a tuple; the first one counts as its output."""
     made: dict[str, _Place] = field(default_factory=dict)
     """Where each layer's output comes from."""
     parameters: dict[str, frozenset[int]] = field(default_factory=dict)
@@ -54,6 +59,8 @@ class Flow:
     def of(cls, model: nn.Module, inputs: Inputs) -> Flow:
         """Run ``model``, in eval mode, once; it is left as it is."""
         network = copy.deepcopy(model)
+        for module in network.modules():
+            free_heads_(module)  # PyTorch's own attention does not call the layer that it ends in
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         flow = cls()
@@ -143,7 +150,12 @@ def _watched(network: nn.Module, flow: Flow) -> Iterator[dict[str, tuple[Any, in
     made: dict[str, tuple[Any, int]] = {}
 
     def hook(name: str) -> Callable[..., None]:
-        def note(_module: nn.Module, args: Any, output: Any) -> None:
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            flow.called.add(name)
+            if isinstance(output, tuple) and output:
+                flow.returns[name], output = len(output), output[0]
+            if next(module.parameters(recurse=False), None) is None:
+                return
             if name in flow.outputs:
                 flow.repeated.add(name)
             elif args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
@@ -153,8 +165,7 @@ def _watched(network: nn.Module, flow: Flow) -> Iterator[dict[str, tuple[Any, in
 
         return note
 
-    layers = [(n, m) for n, m in network.named_modules() if n and next(m.parameters(recurse=False), None) is not None]
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers]
+    handles = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
     try:
         yield made
     finally:

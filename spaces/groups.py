@@ -90,6 +90,8 @@ class Branch:
     """Whether an output size that does not divide is rounded up; a branch that pads its input itself rounds down."""
     groups: tuple[str, ...]
     """Names of the groups that go with it; the first one stands for the branch."""
+    returns: tuple[tuple[str, int], ...] = ()
+    """Of ``end`` and ``skipped``, those that return tuples, such as attention and its weights: of how many values."""
 
 
 @dataclass(frozen=True)
