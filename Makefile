@@ -10,7 +10,7 @@ ZOO := .zoo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench zoo chromium
+.PHONY: help demo test test-all lint bench bench-quality zoo chromium
 
 help:
 	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and pyright"
 	@echo "make bench     the benchmarks (bench-results/)"
+	@echo "make bench-quality  fronts beside published methods at equal CPU seconds; resumable, in parts (docs/quality.md)"
 	@echo "make zoo       trace and prune 47 architectures, an hour (bench-results/zoo.json)"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -47,6 +48,10 @@ bench: $(ZOO)/.installed
 	$(ONE_THREAD) $(BIN)/python benchmarks/dense_networks.py --json bench-results/dense_networks.json
 	$(ONE_THREAD) $(BIN)/python benchmarks/fit_devices.py --check --json bench-results/fit_devices.json
 	$(ONE_THREAD) $(BIN)/python benchmarks/policies.py --packages $(ZOO) --json bench-results/policies.json
+
+# Goes on where it stopped. QUALITY_OPTIONS="--tasks cifar10-resnet8 --methods espalier --seeds 0" runs a part of it.
+bench-quality: $(INSTALLED)
+	$(ONE_THREAD) $(BIN)/python -m espalier.benchmarks.quality run --out bench-results/quality $(QUALITY_OPTIONS)
 
 # ZOO_OPTIONS="--only resnet18 vit_tiny_patch16_224" runs a part of it.
 zoo: $(ZOO)/.installed
