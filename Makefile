@@ -10,7 +10,7 @@ ZOO := .zoo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench bench-quality zoo chromium
+.PHONY: help demo test test-all lint bench bench-quality bench-mixed bench-criteria zoo chromium
 
 help:
 	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
@@ -18,6 +18,8 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and pyright"
 	@echo "make bench     the benchmarks (bench-results/)"
+	@echo "make bench-mixed     a policy of channels, 2:4, a dropped block and int8, searched and verified on CIFAR-10"
+	@echo "make bench-criteria  how well criteria foretell what channels are worth, on CIFAR-10"
 	@echo "make bench-quality  fronts beside published methods at equal CPU seconds; resumable, in parts (docs/quality.md)"
 	@echo "make zoo       trace and prune 47 architectures, an hour (bench-results/zoo.json)"
 
@@ -48,6 +50,14 @@ bench: $(ZOO)/.installed
 	$(ONE_THREAD) $(BIN)/python benchmarks/dense_networks.py --json bench-results/dense_networks.json
 	$(ONE_THREAD) $(BIN)/python benchmarks/fit_devices.py --check --json bench-results/fit_devices.json
 	$(ONE_THREAD) $(BIN)/python benchmarks/policies.py --packages $(ZOO) --json bench-results/policies.json
+
+bench-mixed: $(INSTALLED)
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/mixed_policy.py --json bench-results/mixed_policy.json
+
+bench-criteria: $(INSTALLED)
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/criteria.py --json bench-results/criteria.json
 
 # Goes on where it stopped. QUALITY_OPTIONS="--tasks cifar10-resnet8 --methods espalier --seeds 0" runs a part of it.
 bench-quality: $(INSTALLED)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espalier import Task, load, run_search, verify
+from espalier import Policy, Task, load, load_task, run_search, trace, verify
 from espalier.reports.export import export
 from espalier.spaces.branches import Absent
+from espalier.spaces.policy import Choice
 
 
 class Blocks(nn.Module):
@@ -84,3 +85,42 @@ def test_channels_patterns_and_a_dropped_block_at_int8_are_searched_exported_and
     gone = [name for name, module in small.named_modules() if isinstance(module, Absent)]
     assert gone == [f"{name[:-1]}2" for name, choice in member.policy.choices.items() if choice.type == "block"]
     assert (tmp_path / "export" / "model.int8.onnx").exists()
+
+
+@pytest.mark.data
+def test_a_policy_of_ones_own_of_all_kinds_is_searched_exported_and_verified_on_cifar10(data_folder, tmp_path):
+    task = load_task("cifar10-resnet8", data=data_folder)
+    graph = trace(task.model().eval(), task.example_input)
+    own = Policy.of(
+        graph,
+        {
+            "b1.conv1": Choice("block", None, 0, 1),
+            "b2.conv1": Choice.channel(kept=16, of=32, criterion="l2"),
+            "b3.conv2": Choice("nm", "l1", 2, 4),
+        },
+        precision="int8",
+    )
+    run = run_search(
+        task,
+        out=tmp_path / "run",
+        trials=2,
+        threads=1,
+        samples=256,
+        types=("channel", "block", "nm"),
+        precision=("fp32", "int8"),
+        start=[own],
+    )
+    assert [t.origin for t in run.trials] == ["given 1", "dense"]
+    member = next(c for c in run.front.configurations if c.trial == 0)
+    assert member.policy == own
+    assert member.metrics["size_bytes"] < member.metrics["dense_size_bytes"]
+    export(run, 0, tmp_path / "export", task=task)
+    found = verify(tmp_path / "export", task=task)
+    # How fast a network runs beside other tests is judged by tests of their own.
+    assert not [check for check in found.checks if not check.passed and check.name != "latency_ms"]
+    small = load(tmp_path / "export", task=task)
+    assert isinstance(small.get_submodule("b1.bn2"), Absent)
+    assert small.get_submodule("b2.conv1").out_channels == 16
+    columns = small.get_submodule("b3.conv2").weight.detach().permute(0, 2, 3, 1).flatten(1)
+    blocks = columns.reshape(len(columns), -1, 4)
+    assert bool(((blocks != 0).sum(-1) <= 2).all())
