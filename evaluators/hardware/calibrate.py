@@ -1,44 +1,47 @@
-"""This machine's roofline, fitted to what ONNX Runtime really takes here, with the error on networks held out."""
+"""This machine, calibrated: a learned cost model fitted to networks timed here, with its error on networks held out."""
 
 from __future__ import annotations
 
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...errors import InputError, describe, unknown_name
-from ...spaces.apply import prune
+from ...errors import InputError, UnsupportedError, describe
+from ...spaces.groups import Graph
 from ...spaces.policy import Policy
-from ...spaces.trace import trace
-from ..onnx_export import export_onnx, onnx_feed
+from ..counting import element_bytes
 from ..task import Inputs
-from .calibration_networks import random_networks
-from .device import Device, FitError, Speeds, Tile, load_device
-from .fitting import FitSample, Prior, fit_error, fit_speeds, predict_ms
+from .calibrated import LEAST_NETWORKS, CalibratedDevice, calibrated_device, held_out_error
+from .calibration_bench import Bench, Measured
+from .calibration_networks import diverse_networks
+from .calibration_table import Calibration, CalibrationRow, rows_of
+from .calibration_variants import STEPS, Variant, VariantSource
+from .features import shapes_of
+from .kernel_regressor import KernelRegressor
 from .kernels import record_kernels
-from .measured import measure_onnx
-from .node_matching import match_nodes
-from .onnxruntime_session import RUNTIME, profile_nodes, runtime_version
-from .timing_lock import timing_lock
+from .measured import RUNTIME
+from .runtimes import runtime_called
 
-MIN_NETWORKS, MAX_NETWORKS = 9, 120
-_TILES = ((1, 1), (1, 8), (8, 8), (1, 16), (16, 16))
-_PROFILE_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class _Timing:
-    """One network's measured latency, and its kernels' shares of it by the runtime's profile."""
-
-    whole: FitSample
-    parts: tuple[FitSample, ...]
+MAX_NETWORKS = 400
+TARGET = 0.98
+"""Share of networks held out that is told within 10 %: a calibration that reaches it stops early."""
+COMMAND = "espalier calibrate"
+_LEAST_FOR_TARGET = 45
+_CHECK_EVERY = 15
+_ATTEMPTS = 3
+"""How often a network is measured while the machine is slower than usual before it is left out."""
+_CANDIDATES = 12
+"""Variants among which the one is taken that most is to be learned from."""
+_ACTIVE_FROM = 15
+_RESERVE = 0.9
+"""Share of the time that is measured in; the rest is for fitting and telling the error."""
 
 
 def calibrate(
@@ -49,139 +52,223 @@ def calibrate(
     threads: int = 1,
     seconds: float = 60.0,
     seed: int = 0,
-) -> Device:
-    """Return this machine as a device: a roofline fitted to kernels timed here.
+    precisions: Sequence[str] = ("fp32",),
+    graph: Graph | None = None,
+    target: float | None = TARGET,
+    progress: Callable[[str], None] | None = None,
+) -> CalibratedDevice:
+    """Return this machine as a device whose learned cost model is fitted to networks timed here.
 
-    Networks of random widths, all multiples of the host's channel multiple, are exported, measured and profiled:
-    pruned variants of ``model`` where one is given, small convolutional networks otherwise. Two thirds fit the speeds;
-    the other third tells the error, which the device states.
+    Pruned variants of ``model`` are measured and profiled where one is given: the dense network, then a third each of
+    arbitrary widths, multiples of 8 and of 16, from hardly to heavily pruned, and between them those that most is to be
+    learned from. Without a model the networks are of several families and all sizes, for networks in general.
 
     Args:
         model: the network that costs are wanted for; ``None`` for networks in general.
         example_input: what it takes, a batch of 1.
-        runtime: ``onnxruntime``.
+        runtime: one that has a profiler: ``onnxruntime``, ``openvino``.
         threads: per kernel.
         seconds: wall time; at least nine networks are timed whatever it is.
         seed: of the random widths.
+        precisions: that networks are timed at.
+        graph: the model's trace, if there is one already.
+        target: share of held-out networks within 10 % at which to stop early; ``None`` uses all the time.
+        progress: is told what goes on, a line at a time.
 
     Raises:
         InputError: a model without an example input, or a number out of its range.
-        UnknownNameError: another runtime.
+        UnknownNameError: no such runtime or precision.
+        UnsupportedError: the runtime has no profiler or does not run a precision.
         EvaluationError: the model cannot run or be exported.
     """
-    _check(model, example_input, runtime, threads, seconds)
-    start = time.perf_counter()
-    multiple = load_device("host").alignment("fp32")
-    networks = _networks(model, example_input, torch.Generator().manual_seed(seed), multiple)
-    timings: list[_Timing] = []
-    while len(timings) < MAX_NETWORKS:
-        if len(timings) >= MIN_NETWORKS and time.perf_counter() - start > 0.95 * seconds:
-            break
-        timings.append(_timing(*next(networks), threads=threads))
-    subject = "small convolutional networks" if model is None else "pruned variants of the network given"
-    return _device(timings, threads=threads, multiple=multiple, subject=subject)
+    _check(model, example_input, runtime, threads, seconds, precisions)
+    deadline = time.perf_counter() + _RESERVE * seconds
+    networks: _Networks = _Pool(seed)
+    subject = "networks of several families"
+    if model is not None and example_input is not None:
+        networks = _InSitu(VariantSource.of(model, example_input, graph), seed)
+        subject = "pruned variants of the network given"
+    session = _Session(Bench(runtime, threads), tuple(precisions), subject, progress or _silent)
+    session.measure(networks, deadline, target)
+    return calibrated_device(session.calibration, command=COMMAND)
 
 
-def _check(model: nn.Module | None, example_input: Inputs | None, runtime: str, threads: int, seconds: float) -> None:
-    if runtime != RUNTIME:
-        raise unknown_name("runtime", runtime, [RUNTIME])
+def _silent(_: str) -> None:
+    pass
+
+
+def _check(
+    model: nn.Module | None,
+    example_input: Inputs | None,
+    runtime: str,
+    threads: int,
+    seconds: float,
+    precisions: Sequence[str],
+) -> None:
+    found = runtime_called(runtime)
+    for precision in precisions:
+        element_bytes(precision)
+        if precision not in found.precisions:
+            expected = f"one of {', '.join(found.precisions)}"
+            raise UnsupportedError(
+                describe(f"precision {precision} in {runtime}", expected=expected, remedy="Choose another.")
+            )
     if (model is None) != (example_input is None):
         got = "a model without an example input" if example_input is None else "an example input without a model"
         raise InputError(describe(got, expected="both or neither", remedy="Give both."))
-    if threads < 1 or not (math.isfinite(seconds) and seconds > 0):
-        got = f"threads {threads} and seconds {seconds}"
-        raise InputError(describe(got, expected="threads of 1 or more and seconds above 0", remedy="Correct them."))
+    if threads < 1 or not precisions or not (math.isfinite(seconds) and seconds > 0):
+        got = f"threads {threads}, seconds {seconds} and precisions {list(precisions)}"
+        expected = "threads of 1 or more, seconds above 0 and a precision"
+        raise InputError(describe(got, expected=expected, remedy="Correct them."))
 
 
-def _networks(
-    model: nn.Module | None, example_input: Inputs | None, generator: torch.Generator, multiple: int
-) -> Iterator[tuple[nn.Module, Inputs]]:
-    if model is None or example_input is None:
-        yield from random_networks(generator, multiple=multiple)
-        return
-    graph = trace(model, example_input)
-    while True:
-        kept = {}
-        for group in graph.groups:
-            widths = group.widths(multiple)
-            kept[group.name] = widths[int(torch.randint(len(widths), (), generator=generator))]
-        yield prune(model, graph, Policy.from_kept(graph, kept)), example_input
+@dataclass
+class _Session:
+    """What was measured so far."""
+
+    bench: Bench
+    precisions: tuple[str, ...]
+    subject: str
+    progress: Callable[[str], None]
+    _found: list[Measured] = field(default_factory=list, init=False)
+
+    def measure(self, networks: _Networks, deadline: float, target: float | None) -> None:
+        """Measure until the time is up or the target is met, but at least nine steady networks per precision."""
+        count, tries = 0, 0
+        while count < MAX_NETWORKS:
+            in_time = time.perf_counter() < deadline
+            if count >= LEAST_NETWORKS and (not in_time or self._meets(target, count)):
+                break
+            tries += 1
+            # A machine that never comes to rest is taken as it is: better a wide interval than no end.
+            count += self._add(networks.next(self._fitted), count, patient=in_time or tries < 3 * LEAST_NETWORKS)
+            if count and count % _CHECK_EVERY == 0:
+                self.progress(f"{count} networks measured")
+
+    @property
+    def calibration(self) -> Calibration:
+        """All that was measured."""
+        return Calibration(
+            runtime=self.bench.runtime,
+            runtime_version=runtime_called(self.bench.runtime).version(),
+            threads=self.bench.threads,
+            processor=processor_name(),
+            subject=self.subject,
+            timings=tuple(m.timing for m in self._found),
+            rows=tuple(row for m in self._found for row in m.rows),
+        )
+
+    def _add(self, variant: Variant, count: int, *, patient: bool) -> int:
+        """Measure a network at every precision; return whether it was kept."""
+        found = []
+        for place, precision in enumerate(self.precisions):
+            number = count * len(self.precisions) + place
+            measured = self._measure(variant, number, precision)
+            if measured is None and patient:
+                return 0
+            found += [] if measured is None else [measured]
+        self._found += found
+        return int(len(found) == len(self.precisions))
+
+    def _measure(self, variant: Variant, number: int, precision: str) -> Measured | None:
+        """Return what a network takes, ``None`` where the machine stays slower than usual."""
+        for _ in range(_ATTEMPTS):
+            measured = self.bench.measure(
+                variant.network, variant.example_input, number=number, precision=precision, origin=variant.origin
+            )
+            if not self.bench.drifted(measured.sentinel_ms):
+                return measured
+        return None
+
+    def _fitted(self) -> KernelRegressor | None:
+        """Return a quick fit to the first precision, once there is enough to fit to."""
+        part = self.calibration.of(self.precisions[0])
+        if len(part.timings) < _ACTIVE_FROM:
+            return None
+        rows = list(part.by_network().values())
+        return KernelRegressor.fit(rows, element_bytes=element_bytes(self.precisions[0]), trees=30)
+
+    def _meets(self, target: float | None, count: int) -> bool:
+        if target is None or count < _LEAST_FOR_TARGET or count % _CHECK_EVERY:
+            return False
+        errors = [held_out_error(self.calibration, precision, command=COMMAND) for precision in self.precisions]
+        return all(error.share_within_10_percent >= target for error in errors)
 
 
-def _timing(model: nn.Module, example_input: Inputs, *, threads: int) -> _Timing:
-    kernels = record_kernels(model, example_input).kernels
-    exported = export_onnx(model, example_input)
-    latency = measure_onnx(exported, example_input, threads=threads).median_ms
-    with timing_lock():
-        nodes = profile_nodes(exported, onnx_feed(example_input), threads=threads, seconds=_PROFILE_SECONDS)
-    total = sum(node.latency_ms for node in nodes)
-    matched = [m for m in match_nodes(nodes, kernels, exported=exported) if m.kernel is not None]
-    # The profiler slows every kernel a little: its times are shares, scaled to the latency measured without it.
-    scale = latency / total if total else 1.0
-    parts = tuple(
-        FitSample((m.kernel,), m.node.latency_ms * scale, weight=1 / math.sqrt(len(matched)))
-        for m in matched
-        if m.kernel is not None and m.node.latency_ms > 0
-    )
-    return _Timing(FitSample(kernels, latency), parts)
+class _Networks:
+    """Where the networks come from."""
+
+    def next(self, fitted: Callable[[], KernelRegressor | None]) -> Variant:
+        """Return the next network to measure, perhaps with the help of what was measured already."""
+        raise NotImplementedError
 
 
-def _device(timings: Sequence[_Timing], *, threads: int, multiple: int, subject: str) -> Device:
-    held_out = timings[2::3]
-    fitted = [t for i, t in enumerate(timings) if i % 3 != 2]
-    version = runtime_version()
-    source = f"timed on {_cpu_name()} with ONNX Runtime {version}, {threads} thread(s): {subject}"
-    speeds = min((_fit(fitted, tile, source) for tile in _TILES), key=lambda s: _loss(fitted, s))
-    error = _error(held_out, speeds, fitted=len(fitted), source=source)
-    host = load_device("host")
-    return Device(
-        name="this-machine",
-        description=f"{_cpu_name()}, calibrated on {subject} at widths in steps of {multiple}.",
-        runtime=RUNTIME,
-        runtime_version=version,
-        threads=threads,
-        precisions=("fp32",),
-        channel_multiple={"fp32": multiple},
-        channel_multiple_source=host.channel_multiple_source,
-        speeds={"fp32": speeds},
-        fit={"fp32": error},
-    )
+class _Pool(_Networks):
+    """Networks of several families in turn."""
+
+    def __init__(self, seed: int) -> None:
+        self._networks = diverse_networks(torch.Generator().manual_seed(seed))
+
+    def next(self, fitted: Callable[[], KernelRegressor | None]) -> Variant:
+        return next(self._networks)
 
 
-def _fit(timings: Sequence[_Timing], tile: tuple[int, int], source: str) -> Speeds:
-    samples = [s for t in timings for s in (t.whole, *t.parts)]
-    fastest = max(sum(k.macs for k in s.kernels) / s.latency_ms for s in samples) * 1e3
-    prior = Prior(
-        peak_macs_per_s=float(f"{max(fastest, 1e6):.3g}"),
-        bandwidth_bytes_per_s=1e10,
-        overhead_us=2,
-        efficiency=0.5,
-        peak_source=f"the fastest kernel or network {source}",
-        tile=Tile(input=tile[0], output=tile[1], source=f"the best of {_TILES} on what was fitted; {source}"),
-    )
-    return fit_speeds(samples, prior, source=f"fitted; {source}", element_bytes=4)
+class _InSitu(_Networks):
+    """Pruned variants of one network; every fourth is the one, of a dozen, that most is to be learned from."""
+
+    def __init__(self, source: VariantSource, seed: int) -> None:
+        self._source = source
+        self._policies = source.policies(torch.Generator().manual_seed(seed))
+        self._drawn: set[Policy] = set()
+        self._active: list[Policy] = []
+        self._count = 0
+
+    def next(self, fitted: Callable[[], KernelRegressor | None]) -> Variant:
+        self._count += 1
+        if self._count % (4 * len(STEPS)) == 0:
+            self._active = self._most_telling(fitted())
+        if self._active and self._count % 4 == 0:
+            return self._source.variant(self._active.pop(), "active")
+        return self._source.variant(*self._fresh())
+
+    def _fresh(self) -> tuple[Policy, str]:
+        """Return a policy that was not drawn before, or after ten draws any."""
+        drawn = next(self._policies)
+        for _ in range(9):
+            if drawn[0] not in self._drawn:
+                break
+            drawn = next(self._policies)
+        self._drawn.add(drawn[0])
+        return drawn
+
+    def _most_telling(self, regressor: KernelRegressor | None) -> list[Policy]:
+        """Return some of a dozen policies where the trees disagree most, each kernel by its share of the time."""
+        if regressor is None:
+            return []
+        candidates = [self._fresh()[0] for _ in range(_CANDIDATES)]
+        doubts = [self._doubt(policy, regressor) for policy in candidates]
+        order = np.argsort(doubts)[-len(STEPS) :]
+        return [candidates[i] for i in order]
+
+    def _doubt(self, policy: Policy, regressor: KernelRegressor) -> float:
+        found = regressor.predict_with_spread(shapes_of([self._rows(policy)]))
+        return float(np.sum(found.log_spread * found.latency_ms) / np.sum(found.latency_ms))
+
+    def _rows(self, policy: Policy) -> tuple[CalibrationRow, ...]:
+        network = self._source.variant(policy, "").network
+        graph = record_kernels(network, self._source.example_input)
+        return rows_of(0, graph, [0.0] * len(graph.kernels), [""] * len(graph.kernels))
 
 
-def _loss(timings: Sequence[_Timing], speeds: Speeds) -> float:
-    predicted, measured = _latencies(timings, speeds)
-    return float(np.mean(np.abs(np.log(predicted / measured))))
-
-
-def _latencies(timings: Sequence[_Timing], speeds: Speeds) -> tuple[np.ndarray, np.ndarray]:
-    whole = [t.whole for t in timings]
-    return predict_ms(whole, speeds, element_bytes=4), np.array([s.latency_ms for s in whole])
-
-
-def _error(held_out: Sequence[_Timing], speeds: Speeds, *, fitted: int, source: str) -> FitError:
-    predicted, measured = _latencies(held_out, speeds)
-    return fit_error(predicted, measured, fitted=fitted, method="held-out", source=source, command="espalier calibrate")
-
-
-def _cpu_name() -> str:
+def processor_name() -> str:
     """Return the processor's name as the system tells it."""
+    for line in _processor_lines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine() or "an unnamed processor"
+
+
+def _processor_lines() -> Iterator[str]:
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine() or "an unnamed processor"
+        yield from info.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -94,7 +94,7 @@ def shapes_of(networks: Sequence[Sequence[CalibrationRow]]) -> KernelShapes:
 
 def numbers_of(row: CalibrationRow) -> tuple[float, ...]:
     """Return a kernel's :data:`NUMBERS`."""
-    shape = row.output_shape or (1,)
+    shape = list(row.output_shape) or [1]
     spatial = len(shape) > 3
     width = row.out_channels or (shape[1] if spatial else shape[-1])
     height, breadth = (shape[-2], shape[-1]) if spatial else (math.prod(shape[:-1]), 1)
@@ -106,8 +106,9 @@ def numbers_of(row: CalibrationRow) -> tuple[float, ...]:
 
 def _pair(extents: tuple[int, ...]) -> tuple[int, int]:
     """Return a kernel's or stride's height and width; of one dimension both alike."""
-    found = extents[-2:] if len(extents) > 1 else (extents or (1,)) * 2
-    return found[0], found[1]
+    if not extents:
+        return 1, 1
+    return extents[max(len(extents) - 2, 0)], extents[len(extents) - 1]
 
 
 def _fused(operators: Sequence[str]) -> tuple[int, int, int, int]:

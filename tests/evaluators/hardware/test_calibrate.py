@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 from espalier.errors import InputError, UnknownNameError
 from espalier.evaluators.hardware.calibrate import calibrate
 from espalier.evaluators.hardware.calibration_networks import random_networks
-from espalier.evaluators.hardware.device import Device, Tile, load_device
+from espalier.evaluators.hardware.device import Tile, load_device
 from espalier.evaluators.hardware.estimate import estimate
 from espalier.evaluators.hardware.fitting import FitSample, Prior, fit_error, fit_speeds, predict_ms
 from espalier.evaluators.hardware.kernels import record_kernels
@@ -60,30 +60,51 @@ def test_a_fit_error_by_hand() -> None:
     assert alike.spearman is None
 
 
-def test_this_machine_for_networks_in_general() -> None:
-    start = time.perf_counter()
+def test_this_machine_for_networks_in_general(tmp_path: Path) -> None:
     device = calibrate(seconds=1.0)
-    assert time.perf_counter() - start < 60
-    assert (device.runtime, device.cost_model, device.reachable) == ("onnxruntime", "roofline", False)
-    assert device.fit["fp32"].held_out >= 3
-    again = Device.from_yaml(device.to_yaml())
-    assert again == device
-    assert estimate(chain(16), IMAGE, device=again) == estimate(chain(16), IMAGE, device=device)
-    small, large = (estimate(chain(width), IMAGE, device=device).latency_ms for width in (16, 128))
-    assert small < large
+    assert (device.runtime, device.cost_model, device.reachable) == ("onnxruntime", "learned", False)
+    assert device.fit["fp32"].held_out >= 9
+    families = {t.origin.partition(",")[0] for t in device.measurements.timings}
+    assert families >= {"plain", "residual", "separable", "transformer", "perceptron"}
+    device.save(tmp_path / "here.yaml")
+    again = load_device(tmp_path / "here.yaml")
+    for width in (16, 128):
+        told, repeated = (estimate(chain(width), IMAGE, device=d) for d in (device, again))
+        assert repeated == told
+        assert told.source == "learned"
+    assert estimate(chain(16), IMAGE, device=again).latency_ms < estimate(chain(128), IMAGE, device=again).latency_ms
+    with pytest.raises(InputError, match="exists already"):
+        device.save(tmp_path / "here.yaml")
 
 
 def test_this_machine_for_one_network() -> None:
     network = chain(64)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    device = calibrate(network, IMAGE, seconds=1.0)
+    device = calibrate(network, IMAGE, seconds=1.0, precisions=("fp32", "int8"))
     assert "pruned variants" in device.description
+    assert device.precisions == ("fp32", "int8")
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    measured = estimate(network, IMAGE, device="host").latency_ms
-    assert estimate(network, IMAGE, device=device).latency_ms == pytest.approx(measured, rel=1.0)
+    for precision in device.precisions:
+        part = device.measurements.of(precision)
+        assert part.timings[0].origin == "dense"
+        for timing, rows in zip(part.timings, part.by_network().values(), strict=True):
+            assert sum(row.latency_ms for row in rows) == pytest.approx(timing.latency_ms, rel=1e-3)
+        told = estimate(network, IMAGE, device=device, precision=precision)
+        assert told.latency_ms == pytest.approx(part.timings[0].latency_ms, rel=0.2)
+        assert told.latency_low < told.latency_ms < told.latency_high
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"seconds": 0}, {"seconds": float("nan")}, {"model": chain(8)}])
+def test_a_calibrated_device_refuses_what_was_not_calibrated() -> None:
+    device = calibrate(chain(16), IMAGE, seconds=0.5)
+    with pytest.raises(InputError):
+        estimate(chain(16), IMAGE, device=device, precision="int8")
+    with pytest.raises(InputError, match="calibration"):
+        estimate(chain(16), IMAGE, device=device.model_copy(update={"measurements": None, "calibration": "gone.csv"}))
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 0}, {"seconds": 0}, {"seconds": float("nan")}, {"model": chain(8)}, {"precisions": ()}]
+)
 def test_bad_input(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         calibrate(**options)  # type: ignore[arg-type]
