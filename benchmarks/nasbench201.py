@@ -3,20 +3,28 @@
 A 3x3 stem of 16 channels, three stages of five cells at 16, 32 and 64 channels, a residual block of stride 2 between
 stages, and a mean and a linear layer at the end, on 3x32x32.
 
-A cell has four nodes; each adds up its edges from the nodes before. The runtime behind the measured latencies is not
-documented; of three readings of its ``none`` edges, compared on these same rows, this one fitted best: they cost
-nothing, and what they disconnect is executed all the same, unless the output node reads the cell's input alone. Cells
-whose output depends on nothing are left out (10 of 600: the runtime folded most, to 0.01 ms). The networks serve
-their kernels: a node without edges stands for zeros and takes the cell's input instead, which costs the same.
+A cell has four nodes; each adds up its edges from the nodes before. The runtimes behind the measured latencies are not
+documented. What they do with ``none`` edges was read from the rows themselves, all of them, and shows plainly:
+
+- ``eager`` (Xeon Gold 6226, TITAN RTX): every operator of every node runs, whether its result is read or not, and each
+  ``none`` is a kernel that writes zeros.
+- ``compiled`` (Raspberry Pi 4, Pixel 3): a ``none`` edge costs nothing; operators on zeros run; so do those whose
+  result nothing reads, but for one case: a third node that is not read and adds two edges is left out, with what only
+  it reads.
+
+Cells whose output depends on nothing are left out (10 of 600: the compiling runtimes folded most, to 0.01 ms). The
+networks serve their kernels: under ``compiled`` a node of zeros takes the cell's input instead, which costs the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
+Runtime = Literal["eager", "compiled"]
 Edge = tuple[str, int, int]
 """Operation, source node, target node."""
 WIDTHS = (16, 32, 64)
@@ -24,18 +32,22 @@ CELLS_PER_STAGE = 5
 
 
 def parse(architecture: str) -> tuple[Edge, ...]:
-    """Return all edges of a cell's text but ``none`` ones."""
+    """Return all edges of a cell's text."""
     edges: list[Edge] = []
     for target, node in enumerate(architecture.split("+"), start=1):
         for item in node.strip("|").split("|"):
             operation, source = item.split("~")
-            if operation != "none":
-                edges.append((operation, int(source), target))
+            edges.append((operation, int(source), target))
     return tuple(edges)
 
 
+def connected(edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """Return the edges that are not ``none``."""
+    return tuple(edge for edge in edges if edge[0] != "none")
+
+
 def reaches_output(edges: Sequence[Edge]) -> bool:
-    """Return whether the cell's output depends on its input."""
+    """Return whether a cell of these connected edges has an output that depends on its input."""
     fed = {0}
     for _, source, target in edges:
         if source in fed:
@@ -44,9 +56,12 @@ def reaches_output(edges: Sequence[Edge]) -> bool:
 
 
 def executed(edges: Sequence[Edge]) -> tuple[Edge, ...]:
-    """Return the edges that the runtime executes."""
-    last = tuple(e for e in edges if e[2] == 3)
-    return last if all(source == 0 for _, source, _ in last) else tuple(edges)
+    """Return the connected edges that a compiling runtime executes."""
+    pairs = {(source, target) for _, source, target in edges}
+    if (2, 3) in pairs or not {(0, 2), (1, 2)} <= pairs:
+        return tuple(edges)
+    kept = {1, 3} if (1, 3) in pairs else {3}
+    return tuple(e for e in edges if e[2] in kept)
 
 
 class ReluConvNorm(nn.Sequential):
@@ -57,7 +72,17 @@ class ReluConvNorm(nn.Sequential):
         super().__init__(nn.ReLU(), conv, nn.BatchNorm2d(outputs))
 
 
+class Zero(nn.Module):
+    """A ``none`` edge: zeros of its input's shape."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return zeros."""
+        return x.mul(0.0)
+
+
 def _operation(name: str, channels: int) -> nn.Module:
+    if name == "none":
+        return Zero()
     if name == "skip_connect":
         return nn.Identity()
     if name == "avg_pool_3x3":
@@ -119,7 +144,9 @@ class NasBench201(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
-def build(architecture: str) -> NasBench201 | None:
+def build(architecture: str, runtime: Runtime) -> NasBench201 | None:
     """Return the network of a cell's text in eval mode; ``None`` where its output depends on nothing."""
     edges = parse(architecture)
-    return NasBench201(executed(edges)).eval() if reaches_output(edges) else None
+    if not reaches_output(connected(edges)):
+        return None
+    return NasBench201(edges if runtime == "eager" else executed(connected(edges))).eval()

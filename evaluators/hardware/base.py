@@ -50,8 +50,8 @@ class Cost:
 
     @property
     def latency_error(self) -> float:
-        """Half the width of the latency's interval, as a fraction of the latency."""
-        return (self.latency_high - self.latency_low) / 2 / self.latency_ms
+        """How far the latency's interval reaches above it, as a fraction of it; below it reaches as far, down to 0."""
+        return self.latency_high / self.latency_ms - 1
 
 
 @runtime_checkable

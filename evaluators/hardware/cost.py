@@ -61,7 +61,7 @@ def build_cost(
     memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision))
     return Cost(
         latency_ms=latency_ms,
-        latency_low=latency_ms * (1 - error),
+        latency_low=latency_ms * max(1 - error, 0.0),
         latency_high=latency_ms * (1 + error),
         source=source,
         size_bytes=size,

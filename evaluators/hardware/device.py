@@ -68,6 +68,23 @@ class Efficiencies(_Strict):
         return self.values[kind]
 
 
+class Overheads(_Strict):
+    """Microseconds that one kernel of each kind takes beside its work; kinds not named take the general overhead."""
+
+    values: dict[str, float]
+    source: str = Field(min_length=8)
+
+    @field_validator("values")
+    @classmethod
+    def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
+        for kind, value in values.items():
+            if kind not in KINDS:
+                raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
+            if value <= 0:
+                raise ValueError(f"overhead of {kind} is {value}; expected one above 0")
+        return values
+
+
 class Tile(_Strict):
     """Channels that the kernels compute at a time: a layer pays for whole tiles."""
 
@@ -77,14 +94,26 @@ class Tile(_Strict):
 
 
 class Speeds(_Strict):
-    """The roofline of one precision: per kernel, max(MACs / (peak x efficiency), bytes / bandwidth) + overhead."""
+    """The roofline of one precision: per kernel, max(MACs / (peak x efficiency), bytes / bandwidth) + overhead, and
+    + weights / weight bandwidth where weights are read from a slow memory."""
 
     peak_macs_per_s: Quantity
     bandwidth_bytes_per_s: Quantity
     overhead_us: Quantity
     """Per kernel."""
+    overheads_us: Overheads | None = None
+    """Per kernel of a kind, where kinds differ."""
+    start_us: Quantity | None = None
+    """Per network."""
+    weight_bytes_per_s: Quantity | None = None
+    """What streams weights beside the computing, not behind it: a microcontroller's flash."""
     tile: Tile
     efficiency: Efficiencies
+
+    def overhead_of(self, kind: str) -> float:
+        """Return the microseconds that a kernel of ``kind`` takes beside its work."""
+        own = {} if self.overheads_us is None else self.overheads_us.values
+        return own.get(kind, self.overhead_us.value)
 
 
 class FitError(_Strict):
@@ -98,15 +127,18 @@ class FitError(_Strict):
     """Measured networks that the speeds were fitted to; 0 where the method is ``nominal``."""
     held_out: int = Field(ge=1)
     """Measured networks that the error is of."""
-    method: Literal["held-out", "leave-one-out", "nominal"]
-    """``nominal``: the device was not measured. Its speeds come from data sheets, and the error is the one that this
-    method makes on other devices that were measured."""
+    method: Literal["held-out", "leave-one-out", "leave-network-out", "nominal"]
+    """``leave-network-out``: a network is held out on every board that shares the fit. ``nominal``: the device was not
+    measured. Its speeds come from data sheets, and the error is the one that this method makes on other devices that
+    were measured."""
     median_relative_error: float = Field(ge=0)
     share_within_10_percent: float = Field(ge=0, le=1)
     spearman: float | None = Field(ge=-1, le=1, default=None)
     """Rank correlation; ``None`` where all networks are told alike."""
-    interval_90: float = Field(gt=0, lt=1)
+    interval_90: float = Field(gt=0)
     """Half-width, as a fraction of the prediction, that holds 90 % of the measurements held out (all, if under ten)."""
+    known_network_error: float | None = None
+    """Largest relative error on a measurement held out alone, its network fitted on other boards with this runtime."""
 
     @model_validator(mode="after")
     def _fitted_unless_nominal(self) -> FitError:
@@ -139,6 +171,8 @@ class Device(_Strict):
     """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs
     int8 only. Accuracy is then measured at the precision asked for; latency, size, memory and energy are of the one
     deployed."""
+    fuses: bool = True
+    """Whether the runtime fuses operators into kernels at all; eager execution does not."""
     fuses_additions: bool = True
     """Whether the runtime joins a residual addition to the convolution before it."""
     channel_multiple: dict[str, int]
@@ -303,5 +337,5 @@ def _fault(item: Any) -> str:
 
 
 def _field_names() -> set[str]:
-    models = (Device, Speeds, Limits, Quantity, Efficiencies, Tile, FitError)
+    models = (Device, Speeds, Limits, Quantity, Efficiencies, Overheads, Tile, FitError)
     return {name for model in models for name in model.model_fields}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import rankdata
 
-from .device import FALLBACKS, Efficiencies, FitError, Quantity, Speeds, Tile
+from .device import FALLBACKS, Efficiencies, FitError, Overheads, Quantity, Speeds, Tile
 from .kernels import Kernel
 from .roofline import tiled_macs
 
@@ -41,6 +41,10 @@ class Prior:
     tile: Tile
     weight: float = 0.02
     """Pull towards these numbers: a log distance from them counts this much, a measurement's log error 1."""
+    rate_weight: float | None = None
+    """The same for bandwidth and efficiencies alone, where measurements tell little of them."""
+    overhead_by_kind: bool = False
+    """Whether each kind of kernel has an overhead of its own: where starting kernels, not running them, takes time."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,20 @@ class _Problem:
         )
 
     def predict(self, log_parameters: Array, peak: float) -> Array:
-        """Return each sample's seconds; parameters are the logs of bandwidth, overhead in seconds, and efficiencies."""
-        bandwidth, overhead = np.exp(log_parameters[:2])
-        efficiency = np.exp(log_parameters[2:])[self.kind]
+        """Return each sample's seconds.
+
+        Parameters are the logs of the bandwidth, of the kinds' efficiencies, and of overheads in seconds: one per
+        kernel, or one for each kind and one per network.
+        """
+        count = len(self.kinds)
+        bandwidth = np.exp(log_parameters[0])
+        efficiency = np.exp(log_parameters[1 : 1 + count])[self.kind]
+        overheads = np.exp(log_parameters[1 + count :])
+        overhead, start = (overheads[self.kind], overheads[-1]) if len(overheads) > 1 else (overheads[0], 0.0)
         moving = self.bytes / bandwidth
         computing = self.macs / (peak * efficiency)
         busy = np.where(self.macs > 0, np.maximum(computing, moving), moving / efficiency)
-        return np.bincount(self.sample, weights=busy + overhead, minlength=len(self.measured))
+        return np.bincount(self.sample, weights=busy + overhead, minlength=len(self.measured)) + start
 
 
 def fit_speeds(samples: Sequence[FitSample], prior: Prior, *, source: str, element_bytes: int) -> Speeds:
@@ -89,19 +100,29 @@ def fit_speeds(samples: Sequence[FitSample], prior: Prior, *, source: str, eleme
     """
     kinds = kinds_of(samples)
     problem = _Problem.of(samples, kinds, prior.tile, element_bytes)
+    overheads = len(kinds) + 1 if prior.overhead_by_kind else 1
     start = np.log(
-        np.array([prior.bandwidth_bytes_per_s, prior.overhead_us * 1e-6, *(prior.efficiency for _ in kinds)])
+        np.array(
+            [
+                prior.bandwidth_bytes_per_s,
+                *(1.0 if kind == "elementwise" else prior.efficiency for kind in kinds),
+                *(prior.overhead_us * 1e-6 for _ in range(overheads)),
+            ]
+        )
     )
-    start[2 + kinds.index("elementwise")] = 0.0
+    pull = np.full(len(start), prior.weight)
+    pull[: 1 + len(kinds)] = prior.weight if prior.rate_weight is None else prior.rate_weight
+    if prior.overhead_by_kind:
+        pull[-1] = 0.0
 
     def residuals(parameters: Array) -> Array:
         errors = problem.weight * np.log(problem.predict(parameters, prior.peak_macs_per_s) / problem.measured)
-        return np.concatenate([errors, prior.weight * (parameters - start)])
+        return np.concatenate([errors, pull * (parameters - start)])
 
     lower, upper = start - np.log(1000.0), start + np.log(1000.0)
-    upper[2:] = np.log(4.0)
+    upper[1 : 1 + len(kinds)] = np.log(4.0)
     # Elementwise kernels define the bandwidth, so their efficiency is 1 and stays there.
-    fixed = 2 + kinds.index("elementwise")
+    fixed = 1 + kinds.index("elementwise")
     lower[fixed], upper[fixed] = -1e-6, 1e-6
     found = least_squares(residuals, start, bounds=(lower, upper), loss="soft_l1", f_scale=0.1, max_nfev=200)
     return _speeds(found.x, kinds, prior, source)
@@ -111,7 +132,12 @@ def predict_ms(samples: Sequence[FitSample], speeds: Speeds, *, element_bytes: i
     """Return the latency in ms that the roofline tells for each sample, of shape (samples,)."""
     kinds = tuple(speeds.efficiency.values)
     problem = _Problem.of(samples, kinds, speeds.tile, element_bytes)
-    values = [speeds.bandwidth_bytes_per_s.value, speeds.overhead_us.value * 1e-6, *speeds.efficiency.values.values()]
+    values = [
+        speeds.bandwidth_bytes_per_s.value,
+        *speeds.efficiency.values.values(),
+        *(speeds.overhead_of(kind) * 1e-6 for kind in kinds),
+        1e-6 * (1e-9 if speeds.start_us is None else speeds.start_us.value),
+    ]
     return 1e3 * problem.predict(np.log(np.array(values)), speeds.peak_macs_per_s.value)
 
 
@@ -120,7 +146,7 @@ def fit_error(
     measured: Array,
     *,
     fitted: int,
-    method: Literal["held-out", "leave-one-out"],
+    method: Literal["held-out", "leave-one-out", "leave-network-out", "nominal"],
     source: str,
     command: str,
 ) -> FitError:
@@ -141,7 +167,7 @@ def fit_error(
         median_relative_error=_rounded(float(np.median(relative))),
         share_within_10_percent=_rounded(float(np.mean(relative <= 0.1))),
         spearman=_rank_correlation(predicted, measured),
-        interval_90=_rounded(min(max(width, 1e-3), 0.99)),
+        interval_90=_rounded(max(width, 1e-3)),
     )
 
 
@@ -164,12 +190,18 @@ def _present(kind: str, kinds: tuple[str, ...]) -> str:
 
 
 def _speeds(log_parameters: Array, kinds: tuple[str, ...], prior: Prior, source: str) -> Speeds:
-    bandwidth, overhead, *efficiencies = (float(v) for v in np.exp(log_parameters))
+    numbers = [float(v) for v in np.exp(log_parameters)]
+    efficiencies, overheads = numbers[1 : 1 + len(kinds)], [1e6 * v for v in numbers[1 + len(kinds) :]]
     values = {kind: _rounded(min(value, 4.0)) for kind, value in zip(kinds, efficiencies, strict=True)}
+    start = overheads.pop() if prior.overhead_by_kind else None
+    own = dict(zip(kinds, map(_rounded, overheads), strict=True)) if prior.overhead_by_kind else None
+    general = _rounded(float(np.median(overheads)))
     return Speeds(
         peak_macs_per_s=Quantity(value=prior.peak_macs_per_s, source=prior.peak_source),
-        bandwidth_bytes_per_s=Quantity(value=_rounded(bandwidth), source=source),
-        overhead_us=Quantity(value=_rounded(overhead * 1e6), source=source),
+        bandwidth_bytes_per_s=Quantity(value=_rounded(numbers[0]), source=source),
+        overhead_us=Quantity(value=general, source=source),
+        overheads_us=None if own is None else Overheads(values=own, source=source),
+        start_us=None if start is None else Quantity(value=_rounded(start), source=source),
         tile=prior.tile,
         efficiency=Efficiencies(values=values, source=source),
     )

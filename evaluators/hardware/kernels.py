@@ -76,25 +76,28 @@ class KernelGraph:
         return sum(k.macs for k in self.kernels)
 
 
-def record_kernels(model: nn.Module, example_input: Inputs, *, fuse_additions: bool = True) -> KernelGraph:
+def record_kernels(
+    model: nn.Module, example_input: Inputs, *, fuse_additions: bool = True, fuse_any: bool = True
+) -> KernelGraph:
     """Return the fused kernels of one forward pass of ``model`` in eval mode; the model is left as it was.
 
     Args:
         model: the network.
         example_input: a batch of 1.
         fuse_additions: whether the runtime does rule 2.
+        fuse_any: whether the runtime fuses at all; eager execution does not.
 
     Raises:
         EvaluationError: the network does not run on ``example_input``.
     """
-    return fuse(record(model, example_input), fuse_additions=fuse_additions)
+    return fuse(record(model, example_input), fuse_additions=fuse_additions, fuse_any=fuse_any)
 
 
-def fuse(recording: Recording, *, fuse_additions: bool = True) -> KernelGraph:
+def fuse(recording: Recording, *, fuse_additions: bool = True, fuse_any: bool = True) -> KernelGraph:
     """Return the kernels of ``recording`` by the rules in this module's head."""
     readers = Counter(number for o in recording.operations for number in o.inputs)
     readers.update(recording.outputs)
-    drafts = _Drafts(recording, readers, fuse_additions)
+    drafts = _Drafts(recording, readers, fuse_additions, fuse_any)
     for operation in recording.operations:
         drafts.add(operation)
     kernels = tuple(draft.kernel(recording.values) for draft in drafts.ordered)
@@ -133,17 +136,18 @@ class _Draft:
 
 
 class _Drafts:
-    def __init__(self, recording: Recording, readers: Counter[int], fuse_additions: bool) -> None:
+    def __init__(self, recording: Recording, readers: Counter[int], fuse_additions: bool, fuse_any: bool) -> None:
         self._recording = recording
         self._readers = readers
         self._fuse_additions = fuse_additions
+        self._fuse_any = fuse_any
         self._producer: dict[int, _Draft] = {}
         self._opened = 0
         self.ordered: list[_Draft] = []
 
     def add(self, operation: Operation) -> None:
         """Let a kernel absorb ``operation``, or open a new one for it."""
-        host = self._host(operation)
+        host = self._host(operation) if self._fuse_any else None
         if host is None:
             self._open(operation)
         else:
@@ -184,7 +188,7 @@ class _Drafts:
         self._register(host)
 
     def _open(self, operation: Operation) -> None:
-        padding = self._padding_before(operation)
+        padding = self._padding_before(operation) if self._fuse_any else None
         source = padding or operation
         draft = _Draft(
             layer=operation.layer,

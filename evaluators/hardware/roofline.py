@@ -46,7 +46,7 @@ class RooflineModel:
             graph,
             self.device,
             precision=deployed,
-            latency_ms=sum(layer.latency_ms or 0.0 for layer in layers),
+            latency_ms=start_ms(self.device.speeds[deployed]) + sum(layer.latency_ms or 0.0 for layer in layers),
             error=self.device.fit[deployed].interval_90,
             source=self.source,
             layers=layers,
@@ -77,7 +77,8 @@ class RooflineModel:
         return self.device.alignment(precision)
 
     def _graph(self, model: nn.Module, example_input: Inputs) -> KernelGraph:
-        return record_kernels(model, example_input, fuse_additions=self.device.fuses_additions)
+        device = self.device
+        return record_kernels(model, example_input, fuse_additions=device.fuses_additions, fuse_any=device.fuses)
 
     def _layers(self, kernels: tuple[Kernel, ...], precision: str) -> tuple[LayerCost, ...]:
         speeds = self.device.speeds[precision]
@@ -88,11 +89,18 @@ class RooflineModel:
         )
 
 
+def start_ms(speeds: Speeds) -> float:
+    """Return the milliseconds that a network takes beside its kernels."""
+    return 0.0 if speeds.start_us is None else speeds.start_us.value * 1e-3
+
+
 def kernel_seconds(kernel: Kernel, speeds: Speeds, *, element_bytes: int) -> float:
     """Return the seconds that one kernel takes."""
     efficiency = speeds.efficiency.of(kernel.kind)
     moving = kernel.bytes_moved(element_bytes) / speeds.bandwidth_bytes_per_s.value
-    overhead = speeds.overhead_us.value * 1e-6
+    overhead = speeds.overhead_of(kernel.kind) * 1e-6
+    if speeds.weight_bytes_per_s is not None:
+        overhead += kernel.weight_elements * element_bytes / speeds.weight_bytes_per_s.value
     if kernel.macs == 0:
         return moving / efficiency + overhead
     computing = tiled_macs(kernel.work, speeds.tile) / (speeds.peak_macs_per_s.value * efficiency)

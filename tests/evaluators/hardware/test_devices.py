@@ -16,7 +16,8 @@ DATA = Path(os.environ.get("ESPALIER_DATA") or ROOT.parent / "shared" / "data")
 
 
 def test_the_shipped_devices() -> None:
-    assert {"host", "raspberry-pi-4", "cortex-m4"} <= set(device_names())
+    designed = "host raspberry-pi-4 raspberry-pi-5 phone-a76 x86-avx2 x86-avx512 cortex-m4 cortex-m7 cortex-m33"
+    assert {*designed.split(), "ethos-u55-128", "ethos-u85-256", "jetson-orin-nano", "cuda"} <= set(device_names())
 
 
 @pytest.mark.parametrize("name", device_names())
@@ -24,7 +25,7 @@ def test_a_shipped_device_is_valid_and_named_after_its_file(name: str) -> None:
     device = load_device(name)
     assert device.name == name
     assert Device.from_yaml(device.to_yaml()) == device
-    assert device.reachable == (name == "host")
+    assert device.reachable == (name in ("host", "cuda"))
 
 
 @pytest.mark.parametrize("name", device_names())
@@ -117,8 +118,34 @@ def test_limits() -> None:
     assert load_device("host").fits(size_bytes=10**12, peak_memory_bytes=10**12)
 
 
+def test_what_the_fitted_devices_reach() -> None:
+    pi, xeon, titan = (load_device(name).fit["fp32"] for name in ("raspberry-pi-4", "x86-avx512", "titan-rtx"))
+    assert pi.share_within_10_percent >= 0.65
+    assert (pi.spearman or 0) >= 0.95
+    assert min(xeon.share_within_10_percent, titan.share_within_10_percent) >= 0.92
+    boards = [load_device(name).fit["int8"] for name in ("cortex-m4", "cortex-m7", "cortex-m33")]
+    assert all(fit.method == "leave-network-out" and fit.interval_90 < 0.2 for fit in boards)
+    assert all((fit.known_network_error or 1) <= 0.15 for fit in boards)
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_a_device_that_was_not_measured_says_so(name: str) -> None:
+    device = load_device(name)
+    for fit in device.fit.values():
+        assert (fit.method == "nominal") == ("was not measured" in device.description) == (fit.fitted == 0)
+
+
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["cortex-m4", pytest.param("raspberry-pi-4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cortex-m4",
+        "cortex-m7",
+        "cortex-m33",
+        "ethos-u55-128",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("raspberry-pi-4", "titan-rtx", "phone-a76")),
+    ],
+)
 def test_the_stored_fit_is_what_the_fitting_command_gives(name: str) -> None:
     if not (DATA / "nasbench201_latency.csv").is_file():
         pytest.skip(f"no data folder at {DATA}: set ESPALIER_DATA")
