@@ -114,9 +114,9 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60}{_THIN}h {minutes % 60:02d}{_THIN}min"
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str, ending: str = "s") -> str:
     """Return ``1 trial`` or ``3 trials``, with thousands set apart."""
-    return f"{count:,} {noun if count == 1 else noun + 's'}".replace(",", _THIN)
+    return f"{count:,} {noun if count == 1 else noun + ending}".replace(",", _THIN)
 
 
 def _bytes(value: float) -> str:
