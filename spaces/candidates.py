@@ -70,7 +70,7 @@ def explained(groups: Iterable[Group], failed: Iterable[FrozenGroup], tracker: T
 
 
 def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:
-    units = []
+    units, mixed = [], tracker.atoms.mixed()
     for root, members in tracker.atoms.members().items():
         makers = tuple(key for key in tracker.produced if key in members)
         if not makers:
@@ -79,7 +79,7 @@ def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:
         named = sorted({_layer(key) for key in makers} & freeze)
         if reason is None and named:
             reason = f"the task freezes {', '.join(named)}"
-        units.append(Unit(root, members, makers, reason, tracker.atoms.is_mixed(root)))
+        units.append(Unit(root, members, makers, reason, root in mixed))
     order = {key: i for i, key in enumerate(tracker.produced)}
     return sorted(units, key=lambda u: (order[u.makers[0]], u.members[u.makers[0]][0]))
 

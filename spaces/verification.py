@@ -17,6 +17,7 @@ from torch import nn
 
 from .attributes import attempts, followers
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
+from .head_dims import across_heads
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
 from .slicing import Removed, positions_of, without, zeroed
 
@@ -56,7 +57,21 @@ class MaskOracle:
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
-        return kept, frozen
+        return self._with_head_dims(kept, frozen, groups)
+
+    def _with_head_dims(
+        self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group]
+    ) -> tuple[list[Group], list[FrozenGroup]]:
+        """Unite what cannot be cut alone where that makes it sound."""
+        names = {f.name for f in frozen}
+        for whole, parts in across_heads([g for g in groups if g.name in names]):
+            if names.issuperset(parts):
+                passed, _ = self._bisect([[whole]])
+                if passed and self.objection([*kept, *passed]) is None:
+                    kept = [*kept, *passed]
+                    names.difference_update(parts)
+        order = [g.name for g in groups]
+        return sorted(kept, key=lambda g: order.index(g.name)), [f for f in frozen if f.name in names]
 
     def _kinds(self, groups: Sequence[Group]) -> list[list[Group]]:
         """Put groups of one kind together: the same layers of the same classes of modules, in whichever block."""

@@ -115,7 +115,7 @@ def meet(source: Source, labels: torch.Tensor, atoms: Atoms) -> None:
     """Unite a parameter's indices with the labels that they stand beside, along each dimension that follows them."""
     roots = atoms.roots(labels)
     for dim, index in enumerate(source.indices):
-        if source.shape[dim] < 2:
+        if source.shape[dim] < 2 or (_crosses(index, roots) and bool((roots != roots.flatten()[0]).any())):
             continue
         partners: dict[int, set[int]] = {}
         for position, label in unique_pairs(index, roots):
@@ -127,3 +127,8 @@ def meet(source: Source, labels: torch.Tensor, atoms: Atoms) -> None:
                     atoms.fix([own[position]], "it meets values of a fixed number of channels")
                 else:
                     atoms.unite(own[position], label)
+
+
+def _crosses(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Return whether two tensors vary along different dimensions, so that everything in one meets all of the other."""
+    return not any(a > 1 and b > 1 for a, b in zip(reversed(left.shape), reversed(right.shape), strict=False))

@@ -12,10 +12,29 @@ from .rule import Rule, opaque, tensors
 
 
 def _batch_norm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
-    labels = as_activation(tracker.value(args[0]), tracker.atoms)
+    value = tracker.value(args[0])
+    if value.labels is None and value.sources:
+        return [_standardised(tracker, value, tensors(args[1:5])), *opaque(out)[1:]]
+    labels = as_activation(value, tracker.atoms)
     for parameter in tensors(args[1:5]):
         _beside_channels(tracker, parameter, labels)
     return [Value(tuple(args[0].shape), tracker.atoms.roots(labels)), *opaque(out)[1:]]
+
+
+def _standardised(tracker: Tracker, weight: Value, scales: list[torch.Tensor]) -> Value:
+    """Return the value of a weight each of whose rows is normalised: what it reads is mixed, it stays a weight.
+
+    Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization", 2019,
+    arXiv:1903.10520.
+    """
+    rank = len(weight.shape)
+    for source in weight.sources:
+        for dim, index in enumerate(source.indices):
+            if index.numel() > 1 and index.shape[1] == 1:
+                tracker.atoms.mix(tracker.atoms.of(source.tensor, dim, source.shape[dim]).tolist())
+    parts = [s for scale in scales for s in tracker.value(scale).sources]
+    lifted = [Source(s.tensor, s.shape, tuple(i.view(1, -1, *[1] * (rank - 2)) for i in s.indices)) for s in parts]
+    return Value(weight.shape, None, (*weight.sources, *lifted))
 
 
 def _beside_channels(tracker: Tracker, parameter: torch.Tensor, labels: torch.Tensor) -> None:
