@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,8 @@ def calibrate(
         str | None,
         typer.Argument(
             metavar="[TASK]",
-            help="Whose network other devices are calibrated for, as in search. --import finds it in the kit.",
+            help="Whose network to calibrate for, as in search. Without one this machine is calibrated for networks in "
+            "general; --import finds it in the kit.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +66,7 @@ def calibrate(
         int, typer.Option("--networks", min=9, help="How many networks to time on another device, per precision.")
     ] = 31,
     precision: Annotated[
-        str, typer.Option("--precision", help="What another device is timed at, of fp32 and int8, by commas.")
+        str, typer.Option("--precision", help="What networks are timed at, of fp32 and int8, by commas.")
     ] = "fp32",
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -86,20 +87,35 @@ def calibrate(
     elif kit is not None:
         pack(task, kit, as_json=as_json, **packing)
     else:
-        _this_machine(out, runtime=runtime, threads=threads, minutes=minutes, as_json=as_json)
+        how = {"runtime": runtime, "threads": threads, "seconds": 60 * minutes, "precisions": precision.split(",")}
+        _this_machine(task, out, data=data, as_json=as_json, **how)
 
 
-def _this_machine(out: Path, *, runtime: str, threads: int, minutes: float, as_json: bool) -> None:
+def _this_machine(task: str | None, out: Path, *, data: Path | None, as_json: bool, **how: Any) -> None:
     from ..evaluators.hardware.calibrate import calibrate as fit
     from .tables import show_fit
 
     refuse_existing(out)
-    note(f"Measuring for about {minutes:g} min ...")
-    device = fit(runtime=runtime, threads=threads, seconds=60 * minutes)
+    refuse_existing(out.with_suffix(".csv"))
+    note(f"Measuring for about {how['seconds'] / 60:g} min ...")
+    device = fit(**_network(task, data), **how, progress=note)
     with writing(out):
-        out.write_text(device.to_yaml(), encoding="utf-8")
+        device.save(out)
     if as_json:
         print_json({"file": str(out), "device": device.model_dump(mode="json")})
         return
     show_fit(device)
     print(f"Written to {out}. Use it: espalier search TASK --device {out} --out RUN")
+
+
+def _network(task: str | None, data: Path | None) -> dict[str, Any]:
+    """Return the task's network, its input and its trace as the arguments that say what to calibrate for."""
+    if task is None:
+        return {}
+    from ..evaluators.task_loading import load_task
+    from ..spaces.trace import trace
+
+    found = load_task(task, data=data)
+    model = found.model().eval()
+    graph = trace(model, found.example_input, freeze=found.freeze)
+    return {"model": model, "example_input": found.example_input, "graph": graph}
