@@ -119,12 +119,21 @@ class Group:
         return tuple(dict.fromkeys(s.layer for s in self.slices))
 
     def widths(self, multiple: int = 1) -> tuple[int, ...]:
-        """Return the channel counts worth keeping: multiples of ``multiple`` and all channels, ascending."""
+        """Return the channel counts worth keeping: multiples of :meth:`step` and all channels, ascending."""
         if multiple < 1:
             raise ValueError(
                 describe(f"channel multiple {multiple}", expected="1 or more", remedy="Correct the device.")
             )
-        return (*range(multiple, self.channels, multiple), self.channels)
+        step = self.step(multiple)
+        return (*range(step, self.channels, step), self.channels)
+
+    def step(self, multiple: int) -> int:
+        """Return by how many channels layers grow whose widths are multiples of ``multiple``.
+
+        A head is many wide in each weight, so that any number of heads may do.
+        """
+        weights = [piece for piece in self.slices if "weight" in piece.tensor.rpartition(".")[2]]
+        return multiple // math.gcd(multiple, math.gcd(*(len(piece.positions[0]) for piece in weights)) or 1)
 
     def width_near(self, sparsity: float, multiple: int = 1) -> int:
         """Return the width nearest to ``(1 - sparsity) * channels``; the smaller of two equally near ones."""

@@ -48,7 +48,7 @@ class SearchSpace:
         criteria: importance criteria allowed. Those without scores for single weights rank them all alike, by
             magnitude, and count once for types that zero weights.
         precisions: precisions allowed.
-        channel_multiple: kept channels are a multiple of it, or all of them.
+        channel_multiple: layers are left a multiple of it wide, or whole.
     """
 
     graph: Graph
@@ -169,7 +169,7 @@ class SearchSpace:
 
     def _amount_parameter(self, group: Group, kind: str) -> Parameter:
         if kind == "channel":
-            step = self.channel_multiple
+            step = group.step(self.channel_multiple)
             high = math.ceil(group.channels / step) * step
             return Parameter(f"{group.name}:kept", "int", step, high, step)
         # An index into the amounts, least first: their order is what a sampler can learn from.
@@ -210,7 +210,8 @@ class SearchSpace:
         if kind == "channel":
             sparsity = choice.sparsity if choice.type == "channel" else 0.0
             width = group.width_near(sparsity, self.channel_multiple)
-            return {f"{group.name}:kept": math.ceil(width / self.channel_multiple) * self.channel_multiple}
+            step = group.step(self.channel_multiple)
+            return {f"{group.name}:kept": math.ceil(width / step) * step}
         amounts = self.amounts(group, kind)
         index = len(amounts) - 1
         if choice.type == kind:

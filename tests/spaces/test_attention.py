@@ -197,3 +197,14 @@ def test_heads_whose_weights_are_an_output_are_frozen():
     graph = trace(_Weights().eval(), torch.zeros(1, 6, 5))
     assert "attention" not in {g.name for g in graph}
     assert "output" in next(f.reason for f in graph.frozen if f.name == "attention")
+
+
+def test_as_many_heads_are_offered_as_the_widths_of_a_device_allow():
+    graph = trace(_Masked(brought=False).eval(), (torch.zeros(1, 6, 5), torch.zeros(4, 6, 6)))
+    heads = graph.group("attention")  # of four channels each
+    assert [heads.widths(multiple) for multiple in (1, 4, 8, 16)] == [(1, 2, 3, 4), (1, 2, 3, 4), (2, 4), (4,)]
+    assert graph.group("enter").widths(8) == (8, 16)
+    graph = trace(zoo.DeepTagger().eval(), torch.zeros(1, 5, 6))
+    assert graph.group("lstm").widths(4) == (4, 8)
+    graph = trace(zoo.FusedAttention().eval(), torch.zeros(1, 7, 5))
+    assert graph.group("qkv").widths(4) == (2, 4)
