@@ -57,6 +57,7 @@ def import_(
     from ..evaluators.hardware.remote.kit import read_kit
 
     refuse_existing(out)
+    refuse_existing(out.with_suffix(".csv"))
     packed = read_kit(kit or results.parent)
     task = _task(reference or packed.subject, data)
     imported = import_results(results, packed.path, task.model(), task.example_input, name=out.stem, freeze=task.freeze)
@@ -81,6 +82,7 @@ def over_ssh(
     from ..evaluators.hardware.remote.ssh import SshHost
 
     refuse_existing(out)
+    refuse_existing(out.with_suffix(".csv"))
     host = SshHost(target, tuple(options), python)
     task = _task(reference, data)
     imported = calibrate_over_ssh(
@@ -109,7 +111,7 @@ def _task(reference: str | None, data: Path | None) -> Task:
 
 def _save(imported: Imported, out: Path, *, as_json: bool) -> None:
     with writing(out):
-        imported.write(out)
+        imported.device.save(out)
     for text in imported.notes:
         note(f"Note: {text}")
     if as_json:

@@ -70,7 +70,7 @@ def test_what_was_timed_on_a_hot_device_is_left_out(kit, changed, network):
     assert [t.network.file for t in found.timed if t not in found.steady] == [kit.networks[i].file for i in (3, 7)]
     assert found.drift == pytest.approx(1.0)
     imported = import_results(path, kit.path, network, IMAGE, name="hot")
-    assert len(imported.calibration.timings) == 10
+    assert len(imported.device.measurements.timings) == 10
     assert "2 of 12 networks" in imported.notes[0]
 
 
@@ -91,17 +91,17 @@ def test_another_network_is_refused(kit, results):
 
 def test_the_device_and_its_calibration_are_stored(kit, results, network, tmp_path):
     imported = import_results(results, kit.path, network, IMAGE, name="board")
-    imported.write(tmp_path / "board.yaml")
+    imported.device.save(tmp_path / "board.yaml")
     device = load_device(tmp_path / "board.yaml")
     table = Calibration.read(tmp_path / "board.csv")
-    assert table == imported.calibration
+    assert table == imported.device.measurements
     assert table.timings[0].latency_ms == pytest.approx(sum(row.latency_ms for row in table.by_network()[0]), rel=1e-3)
     assert table.threads == 1
     told = [estimate(model, IMAGE, device=device).latency_ms for model in (network, chain(8))]
     assert told == [estimate(model, IMAGE, device=imported.device).latency_ms for model in (network, chain(8))]
     assert told[0] > told[1]
     with pytest.raises(InputError, match="exists already"):
-        imported.write(tmp_path / "board.yaml")
+        imported.device.save(tmp_path / "board.yaml")
 
 
 def test_the_network_is_left_as_it_was(kit, results, network):
