@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from espalier.evaluators.pareto import Point, hypervolume, non_dominated
 
-FRACTIONS = (0.75, 0.5, 0.25)
-"""Of the dense latency, at which the best accuracy is told."""
+FRACTIONS = (0.75, 0.65, 0.5, 0.25)
+"""Of the dense latency, at which the best accuracy is told. With only its inner convolutions pruned a ResNet-20 does
+not get to one half."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,11 @@ def test_a_cut_has_the_widths_asked_for_and_leaves_its_source() -> None:
     assert small(x).shape == (1, 10)
 
 
+def candidate(seconds: float, validation: float, test: float, latency: float) -> dict[str, Any]:
+    shown = {"front": True, "label": "one"}
+    return {"seconds": seconds, "validation": validation, "test": test, "latency": latency, **shown}
+
+
 def result(method: str, seed: int, hypervolume: float) -> dict[str, Any]:
     return {
         "task": "t",
@@ -125,9 +130,11 @@ def result(method: str, seed: int, hypervolume: float) -> dict[str, Any]:
         "budget": 300.0,
         "dense": {"test": 0.8, "latency_ms": 0.2},
         "hypervolume": hypervolume,
-        "accuracy_at": {"0.75": 0.7, "0.5": 0.6 if seed else None, "0.25": None},
         "timeline": [[50.0, hypervolume / 2], [100.0, hypervolume]],
-        "candidates": [],
+        "candidates": [
+            candidate(50.0, 0.7, hypervolume + 0.2, 0.6),
+            candidate(100.0, 0.6, hypervolume + 0.1, 0.45 if seed else 0.55),
+        ],
     }
 
 
@@ -142,7 +149,9 @@ def test_methods_are_compared_by_seed() -> None:
     assert rows["a"].accuracy_at["0.5"] is None  # not reached with every seed
     assert rows["b"].ratio is None  # no common seed
     assert rows["espalier"].ratio is None
-    assert "against the best published method, a: 1.50 ± 0.71 times" in as_text(table)
+    text = as_text(table)
+    assert "against the best published method, a: 1.50 ± 0.71 times" in text
+    assert "at 65% of the dense latency: +12.5 points on a" in text
 
 
 def test_every_method_is_registered_and_says_what_it_does() -> None:

@@ -41,6 +41,8 @@ def _rounds(setting: Setting, cutter: Cutter) -> Iterator[tuple[nn.Module, str, 
     dense_ms = setting.latency_ms(setting.dense)
     network, seen, target = setting.dense, 0, dense_ms
     for number in range(ROUNDS):
+        if number and setting.budget.used > SHORT_SHARE * setting.budget.seconds:
+            return
         end = SHORT_SHARE * setting.budget.seconds * (number + 1) / ROUNDS
         target = min(target, setting.latency_ms(network)) - STEP * dense_ms
         proposals = [(n, w) for n in cutter.channels if (w := _fast_enough(setting, cutter, network, n, target))]
