@@ -68,6 +68,11 @@ class _LabelMode(TorchDispatchMode):
         super().__init__()
         self.tracker = tracker
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # A mode is hidden from torch.compile by default, and for that the compiler is imported: three seconds.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         with _disable_current_modes():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -304,3 +306,13 @@ def test_channels_beside_a_zero_padded_shortcut_are_frozen_with_a_plain_reason()
     reasons = {f.name: f.reason for f in graph.frozen}
     said = "a shortcut adds a fixed number of channels of zeros to it, which would no longer fit"
     assert (reasons["layer2.conv2"], reasons["layer3.conv2"]) == (said, said)
+
+
+def test_tracing_does_not_import_the_compiler():
+    code = (
+        "import sys, torch, espalier\n"
+        "espalier.trace(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)), torch.zeros(1, 4))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
