@@ -32,19 +32,17 @@ class ExecuTorch:
         """Return what runs the network once."""
         check_precision(self, network.precision)
         if isinstance(network.example_input, Mapping):
-            raise UnsupportedError(
-                describe(
-                    "inputs by name", expected="tensors in order", remedy="Wrap the network to take them in order."
-                )
-            )
+            remedy = "Wrap the network to take them in order, or choose onnxruntime."
+            raise UnsupportedError(describe("inputs by name", expected="tensors in order", remedy=remedy))
         inputs = list(tensors_in(network.example_input))
         program = self._program(network, inputs)
-        method = _module("executorch.runtime").Runtime.get().load_program(program).load_method("forward")
-
         _pin(threads)
+        loaded = _module("executorch.runtime").Runtime.get().load_program(program)
+        method = loaded.load_method("forward")
 
         def run() -> object:
-            return method.execute(inputs)
+            # The method reads the program in place and does not keep it alive: this function does.
+            return method.execute(inputs) if loaded is not None else None
 
         check_runs(run)
         return run
@@ -64,11 +62,11 @@ class ExecuTorch:
         )
 
     def _program(self, network: Network, inputs: list[torch.Tensor]) -> bytes:
-        exir = _module("executorch.exir")
+        model, exir = eager_copy(network), _module("executorch.exir")
         partitioner = _module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         try:
             with _quiet(), torch.no_grad():
-                exported = torch.export.export(eager_copy(network), tuple(inputs))
+                exported = torch.export.export(model, tuple(inputs))
                 lowered = exir.to_edge_transform_and_lower(exported, partitioner=[partitioner()])
                 return lowered.to_executorch().buffer
         except Exception as error:  # exporter and partitioner share no base but Exception
