@@ -20,7 +20,7 @@ from ..counting import element_bytes
 from ..task import Inputs
 from .calibrated import LEAST_NETWORKS, CalibratedDevice, calibrated_device, held_out_error
 from .calibration_bench import Bench, Measured
-from .calibration_networks import diverse_networks
+from .calibration_networks import FAMILIES, diverse_networks
 from .calibration_table import Calibration, CalibrationRow, rows_of
 from .calibration_variants import STEPS, Variant, VariantSource
 from .features import shapes_of
@@ -55,6 +55,7 @@ def calibrate(
     precisions: Sequence[str] = ("fp32",),
     graph: Graph | None = None,
     target: float | None = TARGET,
+    families: Sequence[str] = tuple(FAMILIES),
     progress: Callable[[str], None] | None = None,
 ) -> CalibratedDevice:
     """Return this machine as a device whose learned cost model is fitted to networks timed here.
@@ -73,6 +74,7 @@ def calibrate(
         precisions: that networks are timed at.
         graph: the model's trace, if there is one already.
         target: share of held-out networks within 10 % at which to stop early; ``None`` uses all the time.
+        families: of the networks in general.
         progress: is told what goes on, a line at a time.
 
     Raises:
@@ -83,7 +85,7 @@ def calibrate(
     """
     _check(model, example_input, runtime, threads, seconds, precisions)
     deadline = time.perf_counter() + _RESERVE * seconds
-    networks: _Networks = _Pool(seed)
+    networks: _Networks = _Pool(seed, tuple(families))
     subject = "networks of several families"
     if model is not None and example_input is not None:
         networks = _InSitu(VariantSource.of(model, example_input, graph), seed)
@@ -206,8 +208,8 @@ class _Networks:
 class _Pool(_Networks):
     """Networks of several families in turn."""
 
-    def __init__(self, seed: int) -> None:
-        self._networks = diverse_networks(torch.Generator().manual_seed(seed))
+    def __init__(self, seed: int, families: tuple[str, ...]) -> None:
+        self._networks = diverse_networks(torch.Generator().manual_seed(seed), families)
 
     def next(self, fitted: Callable[[], KernelRegressor | None]) -> Variant:
         return next(self._networks)
