@@ -11,6 +11,18 @@ from .hardware.base import LayerCost
 
 
 @dataclass(frozen=True)
+class Ancestor:
+    """A fine-tuned network whose weights a smaller one takes over, so that training compounds."""
+
+    trial: int
+    policy: Policy
+    """Keeps all that its heir keeps."""
+    weights_path: str
+    samples: int
+    """Training samples that its weights have seen since the dense network, those of its own ancestors included."""
+
+
+@dataclass(frozen=True)
 class EvaluationRequest:
     """One policy to be evaluated at one fidelity."""
 
@@ -21,6 +33,8 @@ class EvaluationRequest:
     seed: int
     weights_path: str | None = None
     """Where to store the fine-tuned weights (safetensors); ``None`` stores none."""
+    ancestor: Ancestor | None = None
+    """Whose weights it starts from; ``None`` is the dense network."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +46,13 @@ class Evaluation:
     latency_source: str
     latency_error: float
     samples: int
+    """Training samples of its own."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
+    inherited_samples: int = 0
+    """Training samples that the weights it started from had seen since the dense network."""
+    ancestor: int | None = None
+    """The trial that these weights are of."""
 
 
 @dataclass(frozen=True)

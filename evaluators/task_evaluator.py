@@ -18,6 +18,7 @@ from ..errors import EspalierError, EvaluationError, RunFolderError, describe
 from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
+from ..spaces.inheritance import with_inherited
 from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
@@ -31,7 +32,7 @@ from .hardware.estimate import cost_model_for
 from .onnx_network import Deployed, deploy
 from .quantisation import digest
 from .ranking_samples import ranking_samples
-from .request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
 from .scoring import score
 from .sparse_size import with_sparse_size
 from .task import Task
@@ -89,7 +90,7 @@ class TaskEvaluator:
         clock = _Clock()
         generator = torch.Generator().manual_seed(request.seed)
         with clock.step("prune"):
-            model = self.recalibrated(request.policy)
+            model = self.recalibrated(request.policy, request.ancestor)
         with clock.step("validate"):
             probe = self.deployed(model, request.policy.precision).network
             recalibrated = score(probe, self.task, self.task.validation, limit=PROBE_SAMPLES)
@@ -104,7 +105,16 @@ class TaskEvaluator:
         if request.weights_path is not None:
             save_weights(model, Path(request.weights_path))
         metrics = {**scores, "accuracy_recalibrated": recalibrated, **cost_metrics(cost)}
-        return Evaluation(metrics, cost.source, cost.latency_error, request.samples, clock.seconds)
+        ancestor = request.ancestor
+        return Evaluation(
+            metrics,
+            cost.source,
+            cost.latency_error,
+            request.samples,
+            clock.seconds,
+            inherited_samples=0 if ancestor is None else ancestor.samples,
+            ancestor=None if ancestor is None else ancestor.trial,
+        )
 
     def dense(self) -> Evaluation:
         """Return what the network is worth as it was brought."""
@@ -127,11 +137,16 @@ class TaskEvaluator:
         """
         return deploy(model, self.task, precision, threads=self.threads)
 
-    def pruned(self, policy: Policy) -> nn.Module:
-        """Return the pruned network with the dense network's weights."""
+    def pruned(self, policy: Policy, ancestor: Ancestor | None = None) -> nn.Module:
+        """Return the pruned network with the dense network's weights, or with those of a fine-tuned ancestor."""
         squares = self._squares() if needs_squared_gradients(policy) else None
-        model = prune(self.dense_model, self.graph, policy, rankings=self.rankings, squared_gradients=squares)
+        whole = self.dense_model if ancestor is None else self._inherited(ancestor)
+        model = prune(whole, self.graph, policy, rankings=self.rankings, squared_gradients=squares)
         return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def _inherited(self, ancestor: Ancestor) -> nn.Module:
+        weights = read_weights(Path(ancestor.weights_path))
+        return with_inherited(self.dense_model, self.graph, ancestor.policy, weights, rankings=self.rankings)
 
     def _squares(self) -> Mapping[str, torch.Tensor]:
         # Computed in each process that needs them, from the same samples: as large as the network, they are not sent.
@@ -140,9 +155,9 @@ class TaskEvaluator:
             self._squared_gradients = found.squared_gradients
         return self._squared_gradients
 
-    def recalibrated(self, policy: Policy) -> nn.Module:
-        """Return the pruned network with the dense weights and BatchNorm statistics of its own: fidelity 0."""
-        model = self.pruned(policy)
+    def recalibrated(self, policy: Policy, ancestor: Ancestor | None = None) -> nn.Module:
+        """Return the pruned network, with BatchNorm statistics of its own, before it is trained any further."""
+        model = self.pruned(policy, ancestor)
         walk = batches(self.task.train, name="train").walk(
             self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
         )
@@ -229,16 +244,31 @@ def load_weights(model: nn.Module, path: Path) -> None:
         RunFolderError: the file is absent, torn, or of a network of other shapes.
     """
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise _unusable(path, error) from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors that :func:`save_weights` wrote.
+
+    Raises:
+        RunFolderError: the file is absent or torn.
+    """
+    try:
+        return load_file(path)
     except (OSError, SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise RunFolderError(
-            describe(
-                f"weights {path} cannot be used ({first})",
-                expected="the safetensors file that this policy's trial wrote",
-                remedy="Restore it from a copy, or run the trial again.",
-            )
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        describe(
+            f"weights {path} cannot be used ({str(error).splitlines()[0]})",
+            expected="the safetensors file that this policy's trial wrote",
+            remedy="Restore it from a copy, or run the trial again.",
+        )
+    )
 
 
 class _Clock:

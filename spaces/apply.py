@@ -11,6 +11,7 @@ from ..errors import InputError, describe
 from .branches import drop_
 from .fingerprint import fingerprint
 from .groups import Graph
+from .inheritance import removed_channels
 from .masks import zero_weights_
 from .policy import Policy
 from .pruning_types import PRUNING_TYPES
@@ -50,10 +51,7 @@ def prune(
     known = rankings or rank(model, graph, sorted(criteria), samples=samples)
     removed = []
     for name, choice in policy.choices.items():
-        group, kind = graph.group(name), PRUNING_TYPES.get(choice.type)
-        ranked = choice.criterion is not None and not kind.zeroes
-        ranking = known.of(str(choice.criterion), name) if ranked else ()
-        removed.append((group, kind.removed(group, choice, ranking)))
+        removed.append((graph.group(name), removed_channels(graph, name, choice, known)))
     pruned = without(model, removed)
     if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
         squares = squared_gradients or {}
