@@ -12,7 +12,7 @@ from .output import UNKNOWN, print_json, show_table
 if TYPE_CHECKING:
     from ..evaluators.hardware.device import Device, Quantity
 
-_COLUMNS = ("device", "runtime", "threads", "precisions", "channels", "flash", "RAM", "latency", "description")
+_COLUMNS = ("device", "runtime", "threads", "precisions", "channels", "flash", "RAM", "latency", "trust")
 
 
 def devices(
@@ -45,8 +45,24 @@ def _row(device: Device) -> tuple[str, ...]:
         _bytes(device.limits.flash_bytes),
         _bytes(device.limits.ram_bytes),
         "measured here" if device.reachable else device.cost_model,
-        device.description,
+        trust(device),
     )
+
+
+def trust(device: Device) -> str:
+    """Return in words how far a device's latencies may be trusted: what its stored error is of, and the interval."""
+    if not device.fit:
+        return "measured" if device.cost_model == "measured" else "its calibration's error"
+    fit = next(iter(device.fit.values()))
+    kinds = {
+        "held-out": "networks held out",
+        "leave-one-out": "each network left out",
+        "leave-network-out": "each network left out on all boards",
+        "nominal": "NOT MEASURED, error of other devices",
+    }
+    ranks = "" if fit.spearman is None else f", rank correlation {fit.spearman:.2f}"
+    share = "all" if fit.held_out < 10 else "90 %"
+    return f"{kinds[fit.method]}: {share} within \u00b1{fit.interval_90:.0%}{ranks}"
 
 
 def _bytes(limit: Quantity | None) -> str:

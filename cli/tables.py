@@ -10,7 +10,7 @@ from ..reports.diagnosis import remedy_for
 from .output import UNKNOWN, show_table
 
 if TYPE_CHECKING:
-    from ..evaluators.hardware.base import LayerCost
+    from ..evaluators.hardware.base import Cost, LayerCost
     from ..evaluators.hardware.device import Device
     from ..evaluators.sensitivity import Sensitivity
     from ..reports.inspection import Inspection
@@ -237,7 +237,7 @@ def _show_cost(found: Inspection) -> None:
         ("parameters", fmt.metric("params", cost.params), "counted"),
         ("peak memory", fmt.metric("peak_memory_bytes", cost.peak_memory_bytes), "counted"),
         ("energy", fmt.metric("energy_mj", cost.energy_mj), "power x latency" if cost.energy_mj is not None else ""),
-        ("fits the device", "yes" if cost.fits else "no", "limits"),
+        ("fits the device", _fits(cost), "limits"),
     ]
     show_table(("dense cost", "value", "source"), rows, title=f"On {found.device}")
     show_table(
@@ -246,6 +246,11 @@ def _show_cost(found: Inspection) -> None:
     )
     if found.note:
         print(f"Note: {found.note}.")
+
+
+def _fits(cost: Cost) -> str:
+    over = (f"{name} exceeded by {fmt.metric('size_bytes', count)}" for name, count in cost.excess.items())
+    return "yes" if cost.fits else f"no: {', '.join(over)}"
 
 
 def _layer(layer: LayerCost, layers: Sequence[LayerCost]) -> tuple[str, ...]:

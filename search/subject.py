@@ -157,5 +157,6 @@ def _limits(device: Device, types: Sequence[str]) -> tuple[Constraint, ...]:
     # A runtime without kernels for zeros holds them in flash like any other number.
     unread = any(PRUNING_TYPES.get(name).zeroes and not device.kernels_for(name) for name in types)
     size = "dense_size_bytes" if unread else "size_bytes"
-    limits = {size: device.limits.flash_bytes, "peak_memory_bytes": device.limits.ram_bytes}
+    room = device.room()
+    limits = {size: room.flash_bytes, "peak_memory_bytes": room.ram_bytes}
     return tuple(Constraint(objective(name), "<=", q.value) for name, q in limits.items() if q is not None)

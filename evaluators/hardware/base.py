@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import nn
@@ -33,7 +33,7 @@ class Cost:
     latency_low: float
     latency_high: float
     source: str
-    """``measured``, ``learned`` or ``roofline``."""
+    """``measured``, ``learned``, ``roofline`` or ``vela``."""
     size_bytes: int
     """Parameters as stored at the precision; masked weights, where the caller says which, in a sparse encoding."""
     macs: int
@@ -42,6 +42,8 @@ class Cost:
     energy_mj: float | None
     fits: bool
     """Whether size and peak memory are within the device's limits."""
+    excess: Mapping[str, int] = field(default_factory=dict)
+    """By how many bytes it exceeds ``flash`` and ``RAM``, the runtime's own taken off; empty where it fits."""
     dense_size_bytes: int | None = None
     """The parameters without a sparse encoding, where ``size_bytes`` is told with one."""
     precision: str = "fp32"
@@ -59,7 +61,7 @@ class CostModel(Protocol):
     """Says what a network costs on the device it was made for."""
 
     source: str
-    """``measured``, ``learned`` or ``roofline``."""
+    """``measured``, ``learned``, ``roofline`` or ``vela``."""
 
     def supports(self, precision: str) -> bool:
         """Return whether costs at this precision can be told."""

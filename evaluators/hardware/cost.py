@@ -59,6 +59,7 @@ def build_cost(
     """
     size = size_bytes(model, precision) + _kept_in_fp32(precision, onnx)
     memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision))
+    excess = device.excess(size_bytes=size, peak_memory_bytes=memory)
     return Cost(
         latency_ms=latency_ms,
         latency_low=latency_ms * max(1 - error, 0.0),
@@ -69,7 +70,8 @@ def build_cost(
         params=count_params(model),
         peak_memory_bytes=memory,
         energy_mj=None if device.power_w is None else device.power_w.value * latency_ms,
-        fits=device.fits(size_bytes=size, peak_memory_bytes=memory),
+        fits=not excess,
+        excess=excess,
         precision=precision,
         layers=layers,
     )

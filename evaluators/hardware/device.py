@@ -5,6 +5,7 @@ A cost belongs to device x runtime x version x threads x precision, never to a d
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,6 +157,17 @@ class Limits(_Strict):
     """For the activations."""
 
 
+class VelaOptions(_Strict):
+    """What Arm's compiler for Ethos-U is told of the system; see its configuration file."""
+
+    accelerator: str = Field(pattern=r"^ethos-u(55|65|85)-\d+$")
+    """Such as ``ethos-u55-128``: the processor and its MACs per cycle."""
+    system_config: str = Field(pattern=r"^\w+$")
+    """Clock and memories, by their name in the compiler's file."""
+    memory_mode: str = Field(pattern=r"^\w+$")
+    """Which memory holds what."""
+
+
 class Device(_Strict):
     """A device x runtime x version x threads x precision, its limits and its speeds."""
 
@@ -187,6 +199,8 @@ class Device(_Strict):
     runtime_ram_bytes: Quantity | None = None
     """What the runtime itself keeps in RAM beside the activations."""
     cost_model: Literal["measured", "learned", "roofline", "vela"] = "roofline"
+    vela: VelaOptions | None = None
+    """What the cost model ``vela`` compiles for."""
     calibration: str | None = None
     """The CSV file of measurements that the model ``learned`` is fitted to when the device is loaded; a relative path
     starts at the folder of the device's file."""
@@ -216,8 +230,16 @@ class Device(_Strict):
                 raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
             if self.cost_model == "roofline" and (precision not in self.speeds or precision not in self.fit):
                 raise ValueError(f"speeds and fit lack {precision}, which the roofline needs")
+        if self.cost_model == "vela" and (self.vela is None or "int8" not in self.precisions):
+            raise ValueError("vela and the precision int8 are needed by the cost model vela")
         if self.cost_model == "learned" and self.calibration is None:
             raise ValueError("calibration is missing, which the cost model learned is fitted to")
+        for limit, own in (
+            (self.limits.flash_bytes, self.runtime_flash_bytes),
+            (self.limits.ram_bytes, self.runtime_ram_bytes),
+        ):
+            if limit is not None and own is not None and own.value >= limit.value:
+                raise ValueError(f"the runtime takes {own.value:g} bytes of the {limit.value:g} that there are")
         for asked, deployed in self.deployed_as.items():
             if deployed not in self.precisions or asked in self.precisions:
                 raise ValueError(f"deployed_as maps {asked} to {deployed}; map what does not run to what runs")
@@ -256,10 +278,26 @@ class Device(_Strict):
             f"{deployed}; accuracy is measured at {precision}"
         )
 
+    def room(self) -> Limits:
+        """Return what the limits leave for a network: the runtime's own flash and RAM are taken off."""
+        return Limits(
+            flash_bytes=_less(self.limits.flash_bytes, self.runtime_flash_bytes),
+            ram_bytes=_less(self.limits.ram_bytes, self.runtime_ram_bytes),
+        )
+
+    def excess(self, *, size_bytes: int, peak_memory_bytes: int) -> dict[str, int]:
+        """Return by how many bytes a network exceeds ``flash`` and ``RAM``; empty where it fits."""
+        room = self.room()
+        needs = {"flash": (size_bytes, room.flash_bytes), "RAM": (peak_memory_bytes, room.ram_bytes)}
+        return {
+            name: math.ceil(need - limit.value)
+            for name, (need, limit) in needs.items()
+            if limit is not None and need > limit.value
+        }
+
     def fits(self, *, size_bytes: int, peak_memory_bytes: int) -> bool:
-        """Return whether a network's parameters and activations are within the limits."""
-        flash, ram = self.limits.flash_bytes, self.limits.ram_bytes
-        return (flash is None or size_bytes <= flash.value) and (ram is None or peak_memory_bytes <= ram.value)
+        """Return whether a network's parameters and activations are within the limits, the runtime beside them."""
+        return not self.excess(size_bytes=size_bytes, peak_memory_bytes=peak_memory_bytes)
 
     def to_yaml(self) -> str:
         """Return the text that :func:`load_device` reads back as an equal device."""
@@ -283,6 +321,12 @@ class Device(_Strict):
             return cls.model_validate(data)
         except ValidationError as error:
             raise _malformed(origin, _faults(error)) from error
+
+
+def _less(limit: Quantity | None, own: Quantity | None) -> Quantity | None:
+    if limit is None or own is None:
+        return limit
+    return Quantity(value=limit.value - own.value, source=f"{limit.source}; less the runtime's: {own.source}")
 
 
 def device_names() -> tuple[str, ...]:

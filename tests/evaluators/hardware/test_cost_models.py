@@ -98,6 +98,13 @@ def test_what_does_not_fit_says_so() -> None:
     assert not estimate(nn.Linear(2000, 2000), torch.zeros(1, 2000), device="cortex-m4").fits
 
 
+def test_a_cost_says_by_how_much_it_does_not_fit() -> None:
+    # Two maps of 224 x 224 x 16 are live, or one and the image.
+    cost = estimate(chain(16), torch.zeros(1, 3, 224, 224), device="cortex-m4")
+    assert cost.excess == {"RAM": cost.peak_memory_bytes - 640 * 1024}
+    assert estimate(chain(16), IMAGE, device="cortex-m4").excess == {}
+
+
 def test_each_device_has_its_cost_model() -> None:
     assert cost_model_for(load_device("host"), threads=2).source == "measured"
     assert cost_model_for(load_device("raspberry-pi-4"), threads=2).source == "roofline"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from espalier.errors import InputError, UnknownNameError
-from espalier.evaluators.hardware.device import FOLDER, Device, device_names, load_device
+from espalier.evaluators.hardware.device import FOLDER, Device, Quantity, device_names, load_device
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("ESPALIER_DATA") or ROOT.parent / "shared" / "data")
@@ -133,6 +133,30 @@ def test_a_device_that_was_not_measured_says_so(name: str) -> None:
     device = load_device(name)
     for fit in device.fit.values():
         assert (fit.method == "nominal") == ("was not measured" in device.description) == (fit.fitted == 0)
+
+
+def test_the_runtime_takes_its_part_of_the_limits() -> None:
+    board = load_device("cortex-m4")
+    own = Quantity(value=40 * 1024, source="assumed for this test")
+    with_runtime = board.model_copy(update={"runtime_flash_bytes": own, "runtime_ram_bytes": own})
+    size, memory = 2 * 2**20 - 40 * 1024, 600 * 1024
+    assert with_runtime.fits(size_bytes=size, peak_memory_bytes=memory)
+    assert with_runtime.excess(size_bytes=size + 7, peak_memory_bytes=memory + 1) == {"flash": 7, "RAM": 1}
+    assert board.excess(size_bytes=size + 7, peak_memory_bytes=memory + 1) == {}
+
+
+def test_a_runtime_that_leaves_nothing_is_refused() -> None:
+    content = yaml.safe_load((FOLDER / "cortex-m4.yaml").read_text(encoding="utf-8"))
+    content["runtime_ram_bytes"] = {"value": 10**9, "source": "assumed for this test"}
+    with pytest.raises(InputError, match="the runtime takes"):
+        Device.from_yaml(yaml.safe_dump(content))
+
+
+def test_the_calibration_lies_beside_the_file(tmp_path: Path) -> None:
+    content = yaml.safe_load((FOLDER / "cortex-m4.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | {"calibration": "mine.csv"}), encoding="utf-8")
+    assert load_device(path).calibration == str((tmp_path / "mine.csv").resolve())
 
 
 @pytest.mark.data
