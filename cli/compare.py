@@ -33,5 +33,7 @@ def compare(
     show_table(found.header(), found.rows(), title=f"{found.task}: hypervolumes against one reference point")
     for text in found.notes:
         print(f"Note: {text}")
+    for text in () if found.devices is None else found.devices.sentences():
+        print(text)
     if out is not None:
         print(f"Written to {out}.")

@@ -12,6 +12,7 @@ from ..evaluators.configuration import Configuration
 from ..evaluators.objectives import Objective
 from ..jsonfile import write_text
 from . import formatting as fmt
+from .device_differences import DeviceDifferences, device_differences
 from .picks import deciding
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Comparison:
     """The best score and the worst costs of the runs' dense networks: what hypervolumes are scaled by."""
     notes: tuple[str, ...]
     """What differs between the runs beside the search, and so may explain a difference."""
+    devices: DeviceDifferences | None = None
+    """Why runs for different devices come to different fronts; ``None`` where they are for one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
@@ -91,6 +94,7 @@ class Comparison:
             "reference_point": dict(self.reference_point),
             "runs": [entry.to_dict() for entry in self.entries],
             "notes": list(self.notes),
+            "device_differences": None if self.devices is None else self.devices.to_dict(),
         }
 
     def header(self) -> list[str]:
@@ -116,7 +120,8 @@ class Comparison:
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
         lines = ["  ".join(row).rstrip() for row in padded]
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        explained = () if self.devices is None else self.devices.sentences()
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes), *explained])
 
     def write_html(self, out: Path) -> Path:
         """Write the overlaid fronts as one HTML file that stands alone, and return its path."""
@@ -149,7 +154,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
         Entry(name, run, run.front.hypervolume_against(common, dense), _reached(run, cost))
         for name, run in zip(_names(runs), runs, strict=True)
     )
-    return Comparison(runs[0].info.task_name, entries, objectives, cost, common, dense, tuple(_notes(runs)))
+    names = [entry.name for entry in entries]
+    explained = device_differences(names, runs)
+    notes = tuple(_notes(runs))
+    return Comparison(runs[0].info.task_name, entries, objectives, cost, common, dense, notes, explained)
 
 
 def _check_same(first: Run, other: Run) -> None:

@@ -35,6 +35,7 @@ def comparison_html(comparison: Comparison) -> str:
         header=comparison.header(),
         rows=comparison.rows(),
         notes=comparison.notes,
+        differences=comparison.devices,
         x_label=fmt.label(cost),
         reference=[(fmt.label(n).lower(), fmt.metric(n, v)) for n, v in comparison.reference_point.items()],
         data=finite({"comparison": figure}),
