@@ -1,0 +1,64 @@
+"""Why runs for different devices come to different fronts: by hand, and on two small searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from espalier.reports.comparison import compare
+from espalier.search.run_search import run_search
+
+
+@pytest.fixture(scope="module")
+def board_run(runs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    trials = (runs.TRIALS[0], runs.TRIALS[3])
+    return runs.write_run(
+        tmp_path_factory.mktemp("board") / "board", trials=trials, final=None, device="cortex-m4", constraints=()
+    )
+
+
+def test_runs_for_one_device_are_not_explained(known_run: Any) -> None:
+    found = compare([known_run, known_run])
+    assert found.devices is None
+    assert found.to_dict()["device_differences"] is None
+
+
+def test_steps_and_kept_channels_by_hand(known_run: Any, board_run: Any) -> None:
+    found = compare([known_run, board_run]).devices
+    assert found is not None
+    steps = dict(found.steps)
+    assert steps["Channels are kept in multiples of"] == ("8", "4")
+    assert steps["Costs are told at"] == ("fp32", "int8")
+    assert steps["Flash is limited to"][0] == "nothing"
+    assert "Precisions searched are" not in steps
+    kept = {g.group: g.kept for g in found.groups}
+    # The front of the first: dense, 0.75, 0.5, 0.25 and 0.45 of 128 channels, which is 57; dense is left out.
+    assert kept["head.hidden"] == pytest.approx(((0.75 + 0.5 + 0.25 + 57 / 128) / 4, 0.25))
+    share = {g.group: g.share for g in found.groups}
+    assert share["stage1.0.conv1"] == (pytest.approx(0.35), None)
+
+
+def test_the_explanation_is_told_everywhere(known_run: Any, board_run: Any, tmp_path: Path) -> None:
+    found = compare([known_run, board_run])
+    assert "Channels are kept in multiples of 8 in run, 4 in board." in str(found)
+    html = found.write_html(tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert "Why the fronts differ" in html
+    assert "stage2.0.conv1" in html
+    groups = found.to_dict()["device_differences"]["groups"]
+    assert {"group", "kept", "share_of_dense_latency"} == set(groups[0])
+
+
+@pytest.mark.slow
+def test_two_small_searches_for_two_devices(tmp_path: Path) -> None:
+    devices = ("cortex-m4", "raspberry-pi-4")
+    done = [run_search("digits", device=d, out=tmp_path / d, trials=3, samples=32, seed=0) for d in devices]
+    found = compare(done).devices
+    assert found is not None
+    shares = [g.share for g in found.groups]
+    assert all(value is not None for share in shares for value in share)
+    # A microcontroller at int8 and a processor at fp32 spend their time differently, though on this network not by much.
+    assert any(abs((a or 0) - (b or 0)) > 1e-3 for a, b in shares)
+    assert any("Flash is limited to" in sentence for sentence in found.sentences())
