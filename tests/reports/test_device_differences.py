@@ -59,6 +59,6 @@ def test_two_small_searches_for_two_devices(tmp_path: Path) -> None:
     assert found is not None
     shares = [g.share for g in found.groups]
     assert all(value is not None for share in shares for value in share)
-    # A microcontroller at int8 and a processor at fp32 spend their time differently, though on this network not by much.
+    # A microcontroller at int8 and a processor at fp32 spend their time differently, if by little on this network.
     assert any(abs((a or 0) - (b or 0)) > 1e-3 for a, b in shares)
     assert any("Flash is limited to" in sentence for sentence in found.sentences())
