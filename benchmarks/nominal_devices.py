@@ -224,45 +224,10 @@ def jetson_orin_nano(data: Path) -> Device:
     )
 
 
-def _ethos(data: Path, name: str, title: str, macs: int, hertz: float, sram: Quantity) -> Device:
-    source = f"nominal: {macs} int8 multiply-accumulates a cycle (Arm, {title}), at {hertz / 1e6:.0f} MHz"
-    tile = Tile(input=8, output=8, source="cycles step by eight channels on Ethos-U55, as Vela tells; not measured")
-    return Device(
-        name=name,
-        description=(
-            f"Arm {title} with {macs} MACs at {hertz / 1e6:.0f} MHz, int8. A stand-in from nominal rates, until Arm's "
-            f"compiler Vela is asked. {UNMEASURED}. Memories are the system's to choose: no limits are set."
-        ),
-        runtime="Vela",
-        runtime_version="not run",
-        threads=1,
-        precisions=("int8",),
-        deployed_as={"fp32": "int8"},
-        channel_multiple={"int8": 8, "fp32": 8},
-        channel_multiple_source="Ethos-U55 steps by 8 channels in cycles, by 16 in SRAM, as Vela tells",
-        speeds={"int8": plain(_quantity(macs * hertz, source), sram, tile)},
-        fit={"int8": _plain_error(data, name)},
-    )
-
-
-def ethos_u55_128(data: Path) -> Device:
-    """Return the Ethos-U55 of 128 MACs."""
-    sram = _quantity(4e9, "nominal: one 64-bit AXI port at 500 MHz")
-    return _ethos(data, "ethos-u55-128", "Ethos-U55", 128, 500e6, sram)
-
-
-def ethos_u85_256(data: Path) -> Device:
-    """Return the Ethos-U85 of 256 MACs."""
-    sram = _quantity(16e9, "nominal: one 128-bit AXI port at 1 GHz")
-    return _ethos(data, "ethos-u85-256", "Ethos-U85", 256, 1e9, sram)
-
-
 NOMINAL: dict[str, Callable[[Path], Device]] = {
     "raspberry-pi-5": raspberry_pi_5,
     "phone-a76": phone_a76,
     "x86-avx2": x86_avx2,
     "jetson-orin-nano": jetson_orin_nano,
-    "ethos-u55-128": ethos_u55_128,
-    "ethos-u85-256": ethos_u85_256,
 }
 """What makes each device's file, from the folder of the measurements."""

@@ -22,9 +22,11 @@ def sparse_size_bytes(model: nn.Module, masks: Masks, precision: str = "fp32") -
 
 
 def with_sparse_size(cost: Cost, masks: Masks) -> Cost:
-    """Return ``cost`` with its size in the stated encoding.
+    """Return ``cost`` with its size in the stated encoding, unless it is told with one already.
 
     Whether the network fits stays what it was: a device's flash holds what the runtime reads, which is the dense size.
     """
+    if cost.dense_size_bytes is not None:  # told with an encoding already: a compiler's, which stored the zeros
+        return cost
     saved = masks.saved_bytes(element_bytes(cost.precision))
     return dataclasses.replace(cost, size_bytes=cost.size_bytes - saved, dense_size_bytes=cost.size_bytes)

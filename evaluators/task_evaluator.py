@@ -28,7 +28,7 @@ from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
 from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
 from .hardware.device import Device
-from .hardware.estimate import cost_model_for
+from .hardware.estimate import candidate_cost_model_for, cost_model_for
 from .onnx_network import Deployed, deploy
 from .quantisation import digest
 from .ranking_samples import ranking_samples
@@ -57,6 +57,7 @@ class TaskEvaluator:
     threads: int = 1
     _dense: nn.Module | None = field(default=None, init=False, repr=False)
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
+    _candidate_cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _squared_gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -72,6 +73,13 @@ class TaskEvaluator:
         if self._cost_model is None:
             self._cost_model = cost_model_for(self.device, threads=self.threads)
         return self._cost_model
+
+    @property
+    def candidate_cost_model(self) -> CostModel:
+        """Tells what a search's candidates cost: a compiler's stand-in, where the front alone is compiled."""
+        if self._candidate_cost_model is None:
+            self._candidate_cost_model = candidate_cost_model_for(self.device, threads=self.threads)
+        return self._candidate_cost_model
 
     def evaluate(self, request: EvaluationRequest) -> Evaluation:
         """Return what the request's policy is worth, after writing its weights where the request says.
@@ -208,7 +216,8 @@ class TaskEvaluator:
         return FinishedNetwork(trial, metrics, cost.source, cost.latency_error, layers, file)
 
     def _cost(self, model: nn.Module, policy: Policy, onnx: bytes | None = None) -> Cost:
-        cost = self.cost_model.estimate(model, self.task.example_input, precision=policy.precision, onnx=onnx)
+        costs = self.candidate_cost_model
+        cost = costs.estimate(model, self.task.example_input, precision=policy.precision, onnx=onnx)
         return with_sparse_size(cost, masks_of(model, self.graph, policy))
 
     def _scores(self, model: nn.Module) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,9 +33,27 @@ def _learned(device: Device, threads: int | None) -> CostModel:
     return LearnedModel(device)
 
 
+def _vela(device: Device, threads: int | None) -> CostModel:
+    from .vela import is_installed
+    from .vela_model import VelaModel
+
+    fit = device.fit.get("int8")
+    if is_installed() or fit is None or fit.method == "nominal":
+        return VelaModel(device)  # which says what to install
+    warnings.warn(
+        f"Latencies on {device.name} are of a roofline, within {fit.interval_90:.0%} of the compiler's nine times of "
+        "ten, and its SRAM and flash are not told: Arm's compiler Vela is not installed. Install it: pip install "
+        "'espalier[ethos-u]'.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return RooflineModel(device)
+
+
 COST_MODELS.add("measured", _measured)
 COST_MODELS.add("learned", _learned)
 COST_MODELS.add("roofline", _roofline)
+COST_MODELS.add("vela", _vela)
 
 
 def cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
@@ -45,6 +64,18 @@ def cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
         threads: for measurements; the device's own number unless given. Models keep what they were fitted to.
     """
     return COST_MODELS.get(device.cost_model)(device, threads)
+
+
+def candidate_cost_model_for(device: Device, *, threads: int | None = None) -> CostModel:
+    """Return what tells the costs of a search's candidates, of which there are many.
+
+    That is :func:`cost_model_for`, but for a compiler of which the device's file holds a stand-in: a roofline fitted to
+    what the compiler says, with the error on networks held out. The front is compiled.
+    """
+    fit = device.fit.get("int8")
+    if device.cost_model == "vela" and fit is not None and fit.method != "nominal":
+        return RooflineModel(device)
+    return cost_model_for(device, threads=threads)
 
 
 def estimate(model: nn.Module, example_input: Inputs, *, device: str | Path | Device, precision: str = "fp32") -> Cost:
