@@ -93,14 +93,18 @@ class Constraint:
 
         A metric that is unknown (``None``) misses by infinity.
         """
+        return self.excess(metrics) / (abs(self.bound) or 1.0)
+
+    def excess(self, metrics: Mapping[str, float | None]) -> float:
+        """Return by how much ``metrics`` miss the bound, in the metric's unit; as :meth:`violation` otherwise."""
         value = metrics.get(self.objective.name)
         if value is None or math.isnan(value):
             return math.inf
-        excess = value - self.bound if self.operator == "<=" else self.bound - value
-        return excess / (abs(self.bound) or 1.0)
+        return value - self.bound if self.operator == "<=" else self.bound - value
 
     def __str__(self) -> str:
-        return f"{self.objective.name}{self.operator}{self.bound:g}"
+        short = f"{self.bound:g}"
+        return f"{self.objective.name}{self.operator}{short if float(short) == self.bound else repr(self.bound)}"
 
 
 def _number(text: str) -> float | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
 from ...evaluators.objectives import Constraint
 from .. import formatting as fmt
+from ..misses import misses
 from ..picks import deciding
 from .networks import PICK_LABELS, dense_network, precision_words, tag_words
 
@@ -31,12 +32,13 @@ def choice(run: Run) -> dict[str, Any]:
         "size": size,
         "size_label": fmt.label(size).lower(),
         "points": [_front_point(c, run, x, size) for c in run.front.configurations] + _others(run, x, size),
-        "dense": _point(None, dense.metrics, x, size, "dense", "Dense"),
+        "dense": _point(None, dense.metrics, x, size, "dense", "Dense", missed=misses(dense.metrics, run)),
         "lines": [_line(c) for c in run.constraints if c.objective.name in (x, "accuracy")],
         "objectives": [fmt.label(o.name).lower() for o in run.objectives],
         "constraints": [str(c) for c in run.constraints],
         "columns": [{"name": n, "label": _SHORT.get(n, fmt.label(n))} for n in _COLUMNS],
         "rows": [_row(c, run) for c in run.front.configurations],
+        "misses": _misses(run),
         "wishes": _wishes(run, dense.metrics),
         "ranked_by": x,
         "ranked_label": fmt.label(x).lower(),
@@ -62,19 +64,20 @@ def _front_point(c: Configuration, run: Run, x: str, size: str) -> dict[str, Any
 
 def _others(run: Run, x: str, size: str) -> list[dict[str, Any]]:
     on_front = {c.trial for c in run.front.configurations}
-    return [
-        _point(
-            c.trial,
-            c.metrics,
-            x,
-            size,
-            "dominated" if c.feasible(run.constraints) else "infeasible",
-            "",
-            precision_words(run, c),
-        )
-        for c in run.configurations
-        if c.trial not in on_front
-    ]
+    return [_other(c, run, x, size) for c in run.configurations if c.trial not in on_front]
+
+
+def _other(c: Configuration, run: Run, x: str, size: str) -> dict[str, Any]:
+    missed = misses(c.metrics, run)
+    kind = "infeasible" if missed else "dominated"
+    return _point(c.trial, c.metrics, x, size, kind, "", precision_words(run, c), missed=missed)
+
+
+def _misses(run: Run) -> list[dict[str, Any]]:
+    """Return what misses a constraint and by how much, the dense network first."""
+    named = [("Dense", dense_network(run).metrics), *((f"Trial {c.trial}", c.metrics) for c in run.configurations)]
+    found = ((name, misses(metrics, run)) for name, metrics in named)
+    return [{"name": name, "texts": list(texts)} for name, texts in found if texts]
 
 
 def _point(
@@ -85,6 +88,8 @@ def _point(
     kind: str,
     tags: str,
     precision: str = "",
+    *,
+    missed: Sequence[str] = (),
 ) -> dict[str, Any]:
     title = "Dense network" if trial is None else f"Trial {trial}" + (f" \u00b7 {tags}" if tags else "")
     shown = dict.fromkeys(("accuracy", "test_accuracy", x, size, "macs"))
@@ -97,8 +102,12 @@ def _point(
         "y": metrics.get("accuracy"),
         "size": metrics.get(size),
         "title": title,
-        "lines": lines + ([f"Precision: {precision}"] if precision else []),
+        "lines": [*lines, *([f"Precision: {precision}"] if precision else []), *(_sentence(text) for text in missed)],
     }
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _line(constraint: Constraint) -> dict[str, Any]:

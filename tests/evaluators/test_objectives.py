@@ -50,3 +50,16 @@ def test_violation_is_relative_and_signed():
     assert lower.violation({"accuracy": 0.9}) < 0 < lower.violation({"accuracy": 0.7})
     assert upper.violation({"latency_ms": None}) == math.inf
     assert upper.violation({}) == math.inf
+
+
+def test_excess_is_in_the_metrics_unit():
+    upper, lower = Constraint.parse("latency_ms<=4"), Constraint.parse("accuracy>=0.8")
+    assert upper.excess({"latency_ms": 5.0}) == 1.0
+    assert upper.excess({"latency_ms": 3.5}) == -0.5
+    assert lower.excess({"accuracy": 0.75}) == pytest.approx(0.05)
+    assert lower.excess({}) == math.inf
+
+
+@pytest.mark.parametrize("text", ["size_bytes<=2097152.0", "latency_ms<=0.5", "macs<=1e+09"])
+def test_constraints_are_written_as_they_are_read(text):
+    assert Constraint.parse(str(Constraint.parse(text))) == Constraint.parse(text)

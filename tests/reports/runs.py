@@ -101,12 +101,13 @@ def write_run(
     name: str = "digits",
     data_fingerprint: str = "d" * 64,
     frozen: tuple[FrozenSummary, ...] = (FrozenSummary("fc", 10, ("fc",), "these channels are the network's outputs"),),
+    limits: tuple[str, ...] = (),
     **options: Any,
 ) -> Run:
     """Write a run folder and open it."""
     options = {"task": name, "seed": 7, "trials": 9, "constraints": ("accuracy>=0.8",), **options}
     (folder / "policies").mkdir(parents=True)
-    info = _info(SearchOptions(**options), name, data_fingerprint, frozen)
+    info = _info(SearchOptions(**options), name, data_fingerprint, frozen, limits)
     info.write(folder)
     _write_study(folder, info, trials)
     if final is not None:
@@ -114,7 +115,13 @@ def write_run(
     return open_run(folder)
 
 
-def _info(options: SearchOptions, name: str, data_fingerprint: str, frozen: tuple[FrozenSummary, ...]) -> RunInfo:
+def _info(
+    options: SearchOptions,
+    name: str,
+    data_fingerprint: str,
+    frozen: tuple[FrozenSummary, ...],
+    limits: tuple[str, ...] = (),
+) -> RunInfo:
     groups = tuple(GroupSummary(n, c, (n, f"{n}.bn"), i, "exact") for i, (n, c) in enumerate(GROUPS.items()))
     return RunInfo(
         task_reference=name,
@@ -124,7 +131,7 @@ def _info(options: SearchOptions, name: str, data_fingerprint: str, frozen: tupl
         versions=installed_versions(),
         seed=options.seed,
         samples=4000,
-        constraints=options.constraints,
+        constraints=(*options.constraints, *limits),
         fingerprints={"model": "f" * 64, "data": data_fingerprint},
         created="2026-03-01T09:00:00+00:00",
         study_name="espalier",

@@ -44,6 +44,26 @@ def test_choice_tells_front_dominated_and_infeasible_apart(known_run: Any) -> No
     assert [row["trial"] for row in found["rows"]] == [3, 8, 2, 1, 0]
 
 
+def test_the_miss_of_a_constraint_is_told_in_its_unit(known_run: Any) -> None:
+    found = choice(known_run)
+    text = "validation accuracy is 25.00 points below 80.00 %"
+    assert [(row["name"], [plain(t) for t in row["texts"]]) for row in found["misses"]] == [("Trial 5", [text])]
+    tooltip = next(point["lines"] for point in found["points"] if point["trial"] == 5)
+    assert plain(tooltip[-1]) == text.capitalize()
+
+
+def test_what_a_device_lacks_is_told(runs: ModuleType, tmp_path: Path) -> None:
+    limits = ("peak_memory_bytes<=53248.0", "size_bytes<=204800.0")
+    own = ("latency_ms<=0.25",)
+    run = runs.write_run(tmp_path / "run", final=None, constraints=own, limits=limits, trials=runs.TRIALS[:2])
+    found = {row["name"]: [plain(text) for text in row["texts"]] for row in choice(run)["misses"]}
+    # Peak memory is 64 KiB throughout, of 52 KiB; sizes are 300 and 200 KiB, of 200; latencies 0.40 and 0.30 ms.
+    ram = "needs 12.0 KiB more RAM than the device has"
+    flash = "needs 100 KiB more flash than the device has"
+    dense = ["latency is 0.150 ms above 0.250 ms", ram, flash]
+    assert found == {"Dense": dense, "Trial 0": dense, "Trial 1": ["latency is 0.0500 ms above 0.250 ms", ram]}
+
+
 def test_the_finder_reaches_from_less_than_the_least_to_all(known_run: Any) -> None:
     wishes = {wish["name"]: wish for wish in choice(known_run)["wishes"]}
     assert (wishes["drop"]["low"], wishes["drop"]["high"], wishes["drop"]["start"]) == (0, 8, 1)

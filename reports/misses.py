@@ -1,0 +1,37 @@
+"""By how much a configuration misses the run's constraints and its device's limits, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..evaluators.objectives import Constraint
+from . import formatting as fmt
+
+if TYPE_CHECKING:
+    from ..search.run_folder import Run
+
+_MEMORIES: Mapping[str, str] = {"size_bytes": "flash", "dense_size_bytes": "flash", "peak_memory_bytes": "RAM"}
+
+
+def misses(metrics: Mapping[str, float | None], run: Run) -> tuple[str, ...]:
+    """Return one text for each constraint that ``metrics`` miss: ``needs 12 KiB more RAM than the device has``."""
+    own = set(run.info.options.parsed_constraints)
+    return tuple(
+        _miss(constraint, constraint.excess(metrics), limit=constraint not in own)
+        for constraint in run.constraints
+        if constraint.violation(metrics) > 0
+    )
+
+
+def _miss(constraint: Constraint, excess: float, *, limit: bool) -> str:
+    name = constraint.objective.name
+    if math.isinf(excess):
+        return f"{fmt.label(name).lower()} is not known, and {constraint} is asked for"
+    if limit and name in _MEMORIES:
+        return f"needs {fmt.metric(name, excess)} more {_MEMORIES[name]} than the device has"
+    is_score = name in fmt.HIGHER_IS_BETTER and 0 <= constraint.bound <= 1
+    amount = fmt.points(excess).removeprefix("+") if is_score else fmt.metric(name, excess)
+    side = "above" if constraint.operator == "<=" else "below"
+    return f"{fmt.label(name).lower()} is {amount} {side} {fmt.metric(name, constraint.bound)}"
