@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from cost_networks import NETWORKS
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestRegressor
 from torch import nn
 
@@ -121,7 +121,7 @@ def _score(predicted: np.ndarray, measured: np.ndarray) -> Row:
         "within_10": round(float(np.mean(errors <= 0.1)), 3),
         "within_5": round(float(np.mean(errors <= 0.05)), 3),
         "median_error": round(float(np.median(errors)), 4),
-        "spearman": round(float(spearmanr(predicted, measured)[0]), 4),
+        "spearman": round(float(np.corrcoef(rankdata(predicted), rankdata(measured))[0, 1]), 4),
     }
 
 
@@ -157,9 +157,16 @@ def _raw(row: CalibrationRow) -> list[float]:
 def _alone(row: CalibrationRow) -> tuple[nn.Module, torch.Tensor] | None:
     """Return a network of one kernel of the same shape."""
     if row.kind in CONVOLUTIONS and len(row.kernel_size) == 2 and row.kind != "transposed_conv":
-        height, width = (o * s for o, s in zip(row.output_shape[-2:], row.stride, strict=True))
-        padding = tuple(k // 2 for k in row.kernel_size)
-        layer = nn.Conv2d(row.in_channels, row.out_channels, row.kernel_size, row.stride, padding, groups=row.groups)
+        (kernel_h, kernel_w), (stride_h, stride_w) = row.kernel_size, row.stride
+        height, width = row.output_shape[-2] * stride_h, row.output_shape[-1] * stride_w
+        layer = nn.Conv2d(
+            row.in_channels,
+            row.out_channels,
+            (kernel_h, kernel_w),
+            (stride_h, stride_w),
+            (kernel_h // 2, kernel_w // 2),
+            groups=row.groups,
+        )
         return nn.Sequential(layer, nn.ReLU()).eval(), torch.zeros(1, row.in_channels, height, width)
     if row.kind == "linear":
         rows = int(np.prod(row.output_shape[:-1]))

@@ -130,6 +130,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Calibrate this machine for the network first, to turn down what is predicted to break "
+            "a constraint before it is trained. Default: on host, from 40 trials on.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -150,7 +159,7 @@ def search(
         "task": task, "device": device, "out": out, "trials": trials, "budget": budget, "workers": workers,
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
-        "samples": samples, "start": start or None, "data": data,
+        "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from ..search.run_folder import Run, TrialRecord
 
 _HEAD = ("trial", "state", "origin", "reason", "samples")
-_TAIL = ("latency_source", "latency_error", "on_front", "feasible", "precision")
+_TAIL = (
+    *("latency_source", "latency_error", "on_front", "feasible", "precision"),
+    *("predicted_latency_ms", "slower_than"),
+)
 
 
 def write_trials_csv(run: Run, path: Path | None = None) -> Path:
@@ -30,7 +33,8 @@ def trials_csv(run: Run) -> str:
     """Return the trials as CSV text.
 
     Columns: the trial's number, state, origin, reason and samples; every metric as the search saw it; the latency's
-    source and relative error; whether it is on the front and feasible; its precision; seconds by step; then
+    source and relative error; whether it is on the front and feasible; its precision; the latency predicted before it
+    was trained; the trial that keeps more and is faster beyond the error, if there is one; seconds by step; then
     ``kept:GROUP`` with the channels kept for each group, or, in words, the weights. A number that was not measured is
     an empty cell.
     """
@@ -71,9 +75,11 @@ def _metrics(trial: TrialRecord, names: list[str]) -> list[Any]:
 
 def _tail(trial: TrialRecord, run: Run, on_front: bool) -> list[Any]:
     c = trial.configuration
+    predicted = None if trial.predicted is None else trial.predicted[0]
     if c is None:
-        return [None, None, _yes(False), None, None]
-    return [c.latency_source, c.latency_error, _yes(on_front), _yes(c.feasible(run.constraints)), c.policy.precision]
+        return [None, None, _yes(False), None, None, predicted, None]
+    told = [c.latency_source, c.latency_error, _yes(on_front), _yes(c.feasible(run.constraints)), c.policy.precision]
+    return [*told, predicted, run.slower_than.get(trial.number)]
 
 
 def _kept(trial: TrialRecord, groups: list[str]) -> list[Any]:

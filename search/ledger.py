@@ -67,6 +67,7 @@ class Ledger:
         self._outcomes: dict[Any, Outcome] = {}
         self.front = RunningFront(objectives, constraints)
         self.failed = 0
+        self.rejected = 0
 
     def load(self, space: SearchSpace) -> None:
         """Take over what the study knows already, and delete weights that belong to no member of the front."""
@@ -106,6 +107,12 @@ class Ledger:
         for number in dropped:
             (self._folder / weights_name(number)).unlink(missing_ok=True)
         return outcome
+
+    def reject(self, trial: Trial, reason: str) -> None:
+        """Tell the study that ``trial`` was not worth an evaluation; samplers pass it over."""
+        trial.set_user_attr(REASON, reason)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        self.rejected += 1
 
     def repeat(self, trial: Trial, outcome: Outcome) -> None:
         """Tell the study that ``trial`` came out as an equal policy did before; samplers learn from that too."""

@@ -17,7 +17,7 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
 from ..evaluators.task_reference import absolute_reference
 
-MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start")
+MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start", "calibrate")
 """Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
 what lies there is checked through its fingerprint. ``start`` only grows."""
 
@@ -62,6 +62,8 @@ class SearchOptions(BaseModel):
     data: str | None = None
     """Folder where the task's data lie, for tasks that need one."""
 
+    calibrate: bool | None = None
+    """Whether this machine is calibrated for the network before the search; ``None``: where that pays."""
     start: tuple[dict[str, Any], ...] = ()
     """Policies to try first, as ``policies/N.json`` stores them; given as such, as files or as :class:`Policy`. Kept by
     value: a resumed search needs no file."""

@@ -15,11 +15,17 @@ from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace, Value
 from .distributions import check_values, distributions, draw
 from .ledger import Ledger
-from .starting_points import StartingPoint, starting_points
-from .trial_record import DUPLICATE_OF, ORIGIN
+from .screen import CostScreen
+from .starting_points import GIVEN, StartingPoint, starting_points
+from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
+MAX_REJECTIONS = 20
+"""How many candidates in a row may be turned down for their predicted cost before one is evaluated all the same: it
+tells the sampler, which learns nothing from those turned down, where not to look."""
+_ALWAYS = ("dense", GIVEN)
+"""First words of starting points that are evaluated whatever they are predicted to cost."""
 MAX_DRAWS = 1000
 """How many random draws in a row may be known before the space counts as exhausted."""
 
@@ -45,7 +51,9 @@ class Proposer:
         generator: random.Random,
         *,
         given: Sequence[Policy] = (),
+        screen: CostScreen | None = None,
     ) -> None:
+        self._screen = screen
         self._study = study
         self._space = space
         self._size = space.size
@@ -60,14 +68,19 @@ class Proposer:
     def next(self, in_flight: Collection[Proposal]) -> Proposal | None:
         """Return a policy to evaluate that is neither known nor ``in_flight``; ``None`` where there is none left."""
         running = {p.policy.key: p.trial.number for p in in_flight}
-        for attempt in range(MAX_DUPLICATES + 1):
+        duplicates = rejections = 0
+        while duplicates <= MAX_DUPLICATES:
             if self._ledger.evaluated + len(running) >= self._size:
                 return None
-            if attempt == MAX_DUPLICATES and not self._enqueue_unseen(running):
+            if duplicates == MAX_DUPLICATES and not self._enqueue_unseen(running):
                 return None
             trial = self._ask()
             policy = self._space.policy(trial.params)
-            if not self._is_duplicate(trial, policy, running):
+            if self._is_duplicate(trial, policy, running):
+                duplicates += 1
+            elif rejections < MAX_REJECTIONS and self._is_rejected(trial, policy):
+                rejections += 1
+            else:
                 return Proposal(trial, policy)
         return None
 
@@ -108,6 +121,17 @@ class Proposer:
             self._twins.setdefault(original, []).append(trial)
             return True
         return False
+
+    def _is_rejected(self, trial: Trial, policy: Policy) -> bool:
+        if self._screen is None:
+            return False
+        cost = self._screen.predict(policy)
+        trial.set_user_attr(PREDICTED, [cost.latency_ms, cost.latency_low, cost.latency_high])
+        always = str(trial.user_attrs.get(ORIGIN, "")).partition(" ")[0] in _ALWAYS
+        objection = None if always else self._screen.objection(policy)
+        if objection is not None:
+            self._ledger.reject(trial, objection)
+        return objection is not None
 
     def _enqueue_unseen(self, running: dict[Any, int]) -> bool:
         values = self._unseen(running)

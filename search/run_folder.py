@@ -21,6 +21,7 @@ from ..evaluators.front import Front
 from ..evaluators.hardware.base import LayerCost
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.request import FinishedNetwork
+from ..evaluators.slower import slower_than
 from ..jsonfile import read_json, write_json
 from . import journal
 from .event_log import LOG, EventLog
@@ -156,8 +157,17 @@ class Run:
             "dense_latency": {"source": dense.latency_source, "error": dense.latency_error},
             "reference_point": front.reference_point,
             "hypervolume": front.hypervolume,
-            "configurations": [c.to_dict() for c in front.configurations],
+            "configurations": [self._entry(c) for c in front.configurations],
         }
+
+    @cached_property
+    def slower_than(self) -> Mapping[int, int]:
+        """By trial, the fastest other trial that keeps more and is faster, beyond the error of both latencies."""
+        return slower_than(self._with_final_numbers(c) for c in self.configurations)
+
+    def _entry(self, configuration: Configuration) -> dict[str, Any]:
+        other = self.slower_than.get(configuration.trial)
+        return configuration.to_dict() | ({} if other is None else {"slower_than": other})
 
     def write_front(self) -> None:
         """Write ``front.json`` atomically."""

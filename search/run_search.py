@@ -38,6 +38,7 @@ from .recovery import recover
 from .run_folder import RANKINGS, DenseNetwork, GraphSummary, Run, RunInfo, open_run
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
+from .screen import CostScreen
 from .subject import SearchEvaluator, Subject, prepare
 from .timer import Timer
 
@@ -63,6 +64,7 @@ def run_search(
     resume: bool = False,
     progress: Progress | None = None,
     data: str | Path | None = None,
+    calibrate: bool | None = None,
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Run:
@@ -88,6 +90,8 @@ def run_search(
         resume: go on with the run in ``out``, if there is one.
         progress: shows where the search stands.
         data: folder of the task's data.
+        calibrate: whether this machine is calibrated for the network first, so that what breaks a constraint is turned
+            down before it is trained; by default where that pays (see :mod:`~espalier.search.screen`).
         start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
         clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
             worker.
@@ -116,6 +120,7 @@ def run_search(
         samples=samples,
         data=None if data is None else str(data),
         start=start,
+        calibrate=calibrate,
     )
     folder = Path(out)
     check_target(folder, resume=resume)
@@ -229,7 +234,9 @@ class _Search:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
-        proposer = Proposer(study, self.subject.space, ledger, generator, given=self.subject.given)
+        proposer = Proposer(
+            study, self.subject.space, ledger, generator, given=self.subject.given, screen=self._screen(info)
+        )
         executor = self._executor()
         try:
             Coordinator(
@@ -248,6 +255,16 @@ class _Search:
             ).run()
         finally:
             executor.close()
+
+    def _screen(self, info: RunInfo) -> CostScreen | None:
+        if self.subject.screen is None:
+            return None
+        with self.interrupts.welcome():
+            return self.subject.screen(self.folder, info.parsed_constraints, self._say)
+
+    def _say(self, text: str) -> None:
+        self.progress.message(text)
+        self._events.write("calibration", text=text)
 
     def _executor(self) -> Executor:
         if self.options.workers == 1:

@@ -31,6 +31,7 @@ from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
 from .given_policies import given_policies
 from .options import SearchOptions
+from .screen import CostScreen, make_screen
 
 
 class SearchEvaluator(Protocol):
@@ -73,6 +74,8 @@ class Subject:
     """What the device itself demands."""
     given: tuple[Policy, ...] = ()
     """The user's own starting points."""
+    screen: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostScreen | None] | None = None
+    """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -124,6 +127,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         rankings=ranked.to_dict(),
         limits=_limits(device, options.types),
         given=given,
+        screen=partial(make_screen, found, graph, device, options),
     )
 
 

@@ -16,7 +16,7 @@ from ..evaluators.request import Evaluation
 from ..jsonfile import read_json
 from ..spaces.policy import Policy
 
-State = Literal["complete", "failed", "duplicate", "abandoned", "running"]
+State = Literal["complete", "failed", "duplicate", "abandoned", "rejected", "running"]
 
 ORIGIN = "origin"
 REASON = "reason"
@@ -25,6 +25,7 @@ DUPLICATE_OF = "duplicate_of"
 RETRY_OF = "retry_of"
 RETRIES = "retries"
 ABANDONED = "abandoned"
+PREDICTED = "predicted"
 MAX_RETRIES = 3
 """How often a trial is tried again that was running when its search was killed."""
 
@@ -36,7 +37,8 @@ class TrialRecord:
     number: int
     state: State
     """``duplicate``: its policy was evaluated before (``duplicate_of``) and not again; ``abandoned``: its search was
-    killed or interrupted meanwhile, and its policy is tried again by a later trial."""
+    killed or interrupted meanwhile, and its policy is tried again by a later trial; ``rejected``: it was predicted not
+    to pay, and not evaluated."""
     origin: str
     """``dense``, ``uniform 0.50``, ..., ``given 1`` (by the user), ..., or ``sampler``."""
     configuration: Configuration | None
@@ -51,6 +53,8 @@ class TrialRecord:
     """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
     duplicate_of: int | None = None
     retry_of: int | None = None
+    predicted: tuple[float, float, float] | None = None
+    """Latency in ms with the ends of its interval, as predicted before the evaluation; ``None`` where it was not."""
 
     @classmethod
     def of(cls, trial: optuna.trial.FrozenTrial, folder: Path) -> TrialRecord:
@@ -74,6 +78,7 @@ class TrialRecord:
             seconds=evaluation.seconds if evaluation else {},
             duplicate_of=attributes.get(DUPLICATE_OF),
             retry_of=attributes.get(RETRY_OF),
+            predicted=tuple(attributes[PREDICTED]) if PREDICTED in attributes else None,
         )
 
 
@@ -85,11 +90,15 @@ def state_of(trial: optuna.trial.FrozenTrial) -> State:
         return "duplicate"
     if trial.state == optuna.trial.TrialState.COMPLETE:
         return "complete"
+    if trial.state == optuna.trial.TrialState.PRUNED:
+        return "rejected"
     return "abandoned" if _abandoned(trial.user_attrs) else "failed"
 
 
 def reason_of(trial: optuna.trial.FrozenTrial) -> str | None:
     """Return why ``trial`` failed or was abandoned."""
+    if trial.state == optuna.trial.TrialState.PRUNED:
+        return trial.user_attrs.get(REASON)
     if trial.state != optuna.trial.TrialState.FAIL:
         return None
     return trial.user_attrs.get(REASON, "its search was killed while it ran")

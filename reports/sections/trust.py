@@ -20,6 +20,8 @@ def trust(run: Run) -> dict[str, Any]:
     """Return what speaks for the numbers and against them."""
     return {
         "latency": latency_agreement(run),
+        "predicted": prediction_agreement(run),
+        "slower": [{"trial": slow, "than": fast} for slow, fast in sorted(run.slower_than.items())],
         "rungs": rung_correlation(run),
         "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
         "samples": run.info.samples,
@@ -45,6 +47,35 @@ def latency_agreement(run: Run) -> dict[str, Any]:
         "search_source": _sources(list(searched.values())),
         "measured": any(n.latency_source == "measured" for n in run.finished.values()),
         "final_source": _sources([n for n in run.finished.values() if n.trial is not None]),
+    }
+
+
+def prediction_agreement(run: Run) -> dict[str, Any]:
+    """Return, for each trial that was predicted before it was trained, the prediction and what was measured then."""
+    pairs, inside = [], 0
+    for trial in run.trials:
+        latency = None if trial.configuration is None else trial.configuration.metrics.get("latency_ms")
+        if trial.predicted is None or trial.configuration is None or not latency:
+            continue
+        told, low, high = trial.predicted
+        error = trial.configuration.latency_error
+        inside += low <= latency <= high
+        pairs.append(
+            {
+                "trial": trial.number,
+                "before": told,
+                "after": latency,
+                "before_error": (high - low) / 2 / told,
+                "after_error": error,
+            }
+        )
+    near = [abs(p["after"] / p["before"] - 1) <= 0.1 for p in pairs]
+    return {
+        "pairs": pairs,
+        "within": fmt.percent(sum(near) / len(near), 0) if pairs else None,
+        "inside": fmt.percent(inside / len(pairs), 0) if pairs else None,
+        "rank": _correlation(rank_correlation([p["before"] for p in pairs], [p["after"] for p in pairs])),
+        "rejected": sum(trial.state == "rejected" for trial in run.trials),
     }
 
 

@@ -103,6 +103,11 @@
     ];
   };
 
+  chart("predicted-chart", () => ({
+    traces: against(trust.predicted.pairs, (v) => `${v.toPrecision(3)} ms`, true),
+    design: layout({ title: "Predicted (ms)" }, { title: "Measured (ms)" }),
+  }));
+
   chart("latency-chart", () => ({
     traces: against(trust.latency.pairs, (v) => `${v.toPrecision(3)} ms`, true),
     design: layout({ title: "During the search (ms)" }, { title: "At the end (ms)" }),

@@ -9,7 +9,7 @@ from espalier.evaluators.cost_prediction import CostPredictor
 from espalier.evaluators.hardware.calibrate import calibrate
 from espalier.evaluators.hardware.calibrated import CalibratedDevice, conformal_width
 from espalier.evaluators.hardware.calibration_networks import FAMILIES, diverse_networks
-from espalier.evaluators.hardware.calibration_table import rows_of
+from espalier.evaluators.hardware.calibration_table import CalibrationRow, rows_of
 from espalier.evaluators.hardware.calibration_variants import VariantSource
 from espalier.evaluators.hardware.features import features, shapes_of
 from espalier.evaluators.hardware.kernel_shares import kernel_shares
@@ -18,6 +18,7 @@ from espalier.evaluators.hardware.learned import LearnedModel
 from espalier.evaluators.hardware.measured import measure_onnx
 from espalier.evaluators.hardware.runtimes import Network, runtime_called
 from espalier.evaluators.onnx_export import export_onnx
+from espalier.evaluators.task import Inputs
 from espalier.spaces.policy import Choice, Policy
 from espalier.spaces.trace import trace
 from espalier.testing.cost_models import CostModelContract, chain
@@ -37,7 +38,7 @@ class TestLearned(CostModelContract):
         return LearnedModel(device)
 
 
-def _zero_rows(network: nn.Module, example_input: torch.Tensor) -> tuple:
+def _zero_rows(network: nn.Module, example_input: Inputs) -> tuple[CalibrationRow, ...]:
     graph = record_kernels(network, example_input)
     return rows_of(0, graph, [0.0] * len(graph.kernels), [""] * len(graph.kernels))
 

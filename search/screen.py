@@ -1,0 +1,153 @@
+"""Costs told before training: this machine is calibrated for the network, and what cannot pay is turned down.
+
+What is turned down: a candidate that breaks a constraint even at the better end of its predicted interval, and one that
+is slower, beyond the error, than a network that keeps more. Those that pass are measured as ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..evaluators.cost_prediction import CostPredictor, PredictedCost
+from ..evaluators.hardware.calibrate import calibrate
+from ..evaluators.hardware.calibrated import CalibratedDevice, calibrated_device
+from ..evaluators.hardware.calibration_table import Calibration
+from ..evaluators.hardware.device import Device
+from ..evaluators.hardware.learned import LearnedModel
+from ..evaluators.objectives import Constraint
+from ..evaluators.task import Task
+from ..spaces.groups import Graph
+from ..spaces.policy import Choice, Policy
+from .options import SearchOptions
+
+CALIBRATION = "calibration.csv"
+MOST_SECONDS = 45.0
+BUDGET_SHARE = 0.05
+LEAST_TRIALS = 40
+LEAST_SECONDS = 15.0
+"""A calibration unasked for takes 45 s, or a twentieth of the budget if that is less. Runs of fewer than 40 trials, or
+whose budget leaves it less than 15 s, do without: it would cost more than it saves."""
+_PREDICTED = ("latency_ms", "macs", "params")
+_STEPS = (8, 16)
+
+Say = Callable[[str], None]
+
+
+def seconds_for(options: SearchOptions, device: Device) -> float:
+    """Return how long to calibrate for; 0 is not at all."""
+    if options.calibrate is False or device.cost_model != "measured" or device.runtime != "onnxruntime":
+        return 0.0
+    share = MOST_SECONDS if options.budget is None else min(MOST_SECONDS, BUDGET_SHARE * options.budget)
+    if options.calibrate:
+        return max(share, LEAST_SECONDS)
+    return share if options.trials >= LEAST_TRIALS and share >= LEAST_SECONDS else 0.0
+
+
+@dataclass(frozen=True)
+class CostScreen:
+    """Predicts candidates and turns down those that cannot pay."""
+
+    predictor: CostPredictor
+    constraints: tuple[Constraint, ...]
+    error: str
+    """The held-out error, in words."""
+
+    def predict(self, policy: Policy) -> PredictedCost:
+        """Return what a policy is predicted to cost."""
+        return self.predictor.predict([policy])[0]
+
+    def objection(self, policy: Policy) -> str | None:
+        """Return why a policy is not worth training; ``None`` where it is."""
+        wider = self._wider(policy)
+        cost, *others = self.predictor.predict([policy, *wider])
+        for constraint in (c for c in self.constraints if c.objective.name in _PREDICTED):
+            best = cost.latency_low if constraint.objective.name == "latency_ms" else _metric(cost, constraint)
+            if constraint.operator == "<=" and best > constraint.bound:
+                told = f"{_metric(cost, constraint):.4g} {constraint.objective.unit}".rstrip()
+                return f"predicted {told}, at least {best:.4g}: breaks {constraint}"
+        faster = min(others, key=lambda o: o.latency_ms, default=None)
+        if faster is not None and faster.latency_high < cost.latency_low:
+            return (
+                f"predicted {cost.latency_ms:.4g} ms, slower than the {faster.latency_ms:.4g} ms of a network that "
+                "keeps more"
+            )
+        return None
+
+    def _wider(self, policy: Policy) -> list[Policy]:
+        """Return networks that keep as much or more of every group: the dense one, and widths rounded up."""
+        graph = self.predictor.graph
+        found = [Policy(policy.model_fingerprint, Policy.dense(graph).choices, policy.precision)]
+        for step in _STEPS:
+            choices = {name: _rounded_up(choice, step) for name, choice in policy.choices.items()}
+            found.append(Policy(policy.model_fingerprint, choices, policy.precision))
+        return [p for p in found if p != policy]
+
+
+def make_screen(
+    task: Task,
+    graph: Graph,
+    device: Device,
+    options: SearchOptions,
+    folder: Path,
+    constraints: tuple[Constraint, ...],
+    say: Say,
+) -> CostScreen | None:
+    """Return the screen of a run, calibrated before or now; ``None`` where the run does without.
+
+    Args:
+        task: whose network is searched.
+        graph: its trace.
+        device: that the search is for.
+        options: of the search.
+        folder: of the run, which keeps the calibration.
+        constraints: the run's, the device's limits included.
+        say: is told the held-out error.
+    """
+    seconds = seconds_for(options, device)
+    path = folder / CALIBRATION
+    if options.calibrate is False or (seconds == 0 and not path.exists()):
+        return None
+    model = task.model().eval()
+    if path.exists():
+        found = calibrated_device(Calibration.read(path), base=device, command="espalier search")
+    else:
+        say(f"calibrating this machine for the network, up to {seconds:.0f} s")
+        found = calibrate(
+            model,
+            task.example_input,
+            graph=graph,
+            runtime=device.runtime,
+            threads=options.threads_per_worker,
+            precisions=options.precision,
+            seconds=seconds,
+            seed=options.seed,
+        )
+        found.measurements.write(path)
+    error = error_words(found)
+    say(error)
+    predictor = CostPredictor(model, task.example_input, graph, LearnedModel(found))
+    return CostScreen(predictor, constraints, error)
+
+
+def error_words(device: CalibratedDevice) -> str:
+    """Return the held-out error of a learned model in a line."""
+    parts = [
+        f"{p}: {e.share_within_10_percent:.0%} of {e.held_out} networks held out within 10 %, nine of ten within "
+        f"{e.interval_90:.1%}"
+        for p, e in device.fit.items()
+    ]
+    return f"latencies are predicted before training ({'; '.join(parts)})"
+
+
+def _metric(cost: PredictedCost, constraint: Constraint) -> float:
+    return float(getattr(cost, constraint.objective.name))
+
+
+def _rounded_up(choice: Choice, step: int) -> Choice:
+    if choice.type != "channel" or choice.criterion is None:
+        return choice
+    kept = min(math.ceil(choice.kept / step) * step, choice.of)
+    return Choice.channel(kept=kept, of=choice.of, criterion=choice.criterion)

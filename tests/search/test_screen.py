@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from espalier.evaluators.cost_prediction import CostPredictor
+from espalier.evaluators.hardware.calibrate import calibrate
+from espalier.evaluators.hardware.device import load_device
+from espalier.evaluators.hardware.learned import LearnedModel
+from espalier.evaluators.objectives import Constraint
+from espalier.search import screen
+from espalier.search.options import SearchOptions
+from espalier.search.run_search import run_search
+from espalier.search.screen import CALIBRATION, CostScreen, seconds_for
+from espalier.spaces.policy import Policy
+from espalier.spaces.trace import trace
+from espalier.testing.cost_models import chain
+
+IMAGE = torch.zeros(1, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> CostPredictor:
+    network = chain(64)
+    device = calibrate(network, IMAGE, seconds=2.0)
+    return CostPredictor(network, IMAGE, trace(network, IMAGE), LearnedModel(device))
+
+
+def test_what_breaks_a_constraint_beyond_the_error_is_turned_down(predictor: CostPredictor) -> None:
+    graph = predictor.graph
+    dense, half = Policy.dense(graph), Policy.uniform(graph, 0.75, channel_multiple=16)
+    told_dense, told_half = predictor.predict([dense, half])
+    assert told_half.latency_ms < told_dense.latency_ms
+    found = CostScreen(predictor, (Constraint.parse(f"latency_ms<={0.99 * told_dense.latency_low}"),), "")
+    assert "breaks latency_ms" in str(found.objection(dense))
+    assert found.objection(half) is None
+    within = CostScreen(predictor, (Constraint.parse(f"latency_ms<={1.01 * told_dense.latency_low}"),), "")
+    assert within.objection(dense) is None
+    macs = CostScreen(predictor, (Constraint.parse(f"macs<={told_dense.macs - 1}"),), "")
+    assert "macs" in str(macs.objection(dense))
+
+
+def test_what_is_slower_than_a_network_that_keeps_more_is_turned_down(predictor: CostPredictor) -> None:
+    found = CostScreen(predictor, (), "")
+    graph = predictor.graph
+    step = Policy.from_kept(graph, {g.name: 48 for g in graph.groups})
+    odd = Policy.from_kept(graph, {g.name: 47 for g in graph.groups})
+    told_step, told_odd = predictor.predict([step, odd])
+    objection = found.objection(odd)
+    assert (objection is not None) == (told_step.latency_high < told_odd.latency_low)
+    assert found.objection(Policy.dense(graph)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({"trials": 50}, 45),
+        ({"trials": 39}, 0),
+        ({"trials": 39, "calibrate": True}, 45),
+        ({"trials": 50, "calibrate": False}, 0),
+        ({"trials": 50, "budget": 600}, 30),
+        ({"trials": 50, "budget": 100}, 0),
+        ({"trials": 50, "budget": 100, "calibrate": True}, 15),
+    ],
+)
+def test_when_a_search_calibrates(given: dict[str, object], seconds: float) -> None:
+    options = SearchOptions(task="digits", **given)
+    assert seconds_for(options, load_device("host")) == seconds
+    assert seconds_for(options, load_device("cortex-m4")) == 0
+
+
+def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(screen, "LEAST_SECONDS", 1.0)
+    run = run_search("digits", out=tmp_path / "a", trials=2, samples=0, calibrate=True)
+    assert (tmp_path / "a" / CALIBRATION).is_file()
+    dense = run.info.dense.metrics["latency_ms"]
+    assert dense is not None
+    predicted = [t.predicted for t in run.trials if t.state == "complete"]
+    assert all(p is not None and p[1] < p[0] < p[2] for p in predicted)
+    before = (tmp_path / "a" / CALIBRATION).stat().st_mtime
+    run_search("digits", out=tmp_path / "a", trials=3, samples=0, resume=True)
+    assert (tmp_path / "a" / CALIBRATION).stat().st_mtime == before
+    macs = run.info.dense.metrics["macs"] or 0.0
+    constraint = f"macs<={0.5 * macs}"
+    tight = run_search("digits", out=tmp_path / "b", trials=3, samples=0, calibrate=True, constraints=constraint)
+    rejected = [t for t in tight.trials if t.state == "rejected"]
+    assert rejected
+    assert all("breaks macs" in str(t.reason) and t.configuration is None for t in rejected)
+    complete = [t.configuration for t in tight.trials if t.configuration is not None]
+    assert sum((c.metrics["macs"] or 0.0) <= 0.5 * macs for c in complete) >= 2
