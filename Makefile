@@ -10,7 +10,7 @@ ZOO := .zoo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench bench-quality fit-devices bench-mixed bench-criteria zoo chromium
+.PHONY: help demo test test-all lint bench bench-cost bench-quality fit-devices bench-mixed bench-criteria zoo chromium
 
 help:
 	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and pyright"
 	@echo "make bench     the benchmarks (bench-results/)"
+	@echo "make bench-cost      latencies told by each cost model beside measuring twice, on this machine"
 	@echo "make bench-mixed     a policy of channels, 2:4, a dropped block and int8, searched and verified on CIFAR-10"
 	@echo "make bench-criteria  how well criteria foretell what channels are worth, on CIFAR-10"
 	@echo "make bench-quality  fronts beside published methods at equal CPU seconds; resumable, in parts (docs/quality.md)"
@@ -54,6 +55,10 @@ bench: $(ZOO)/.installed
 # Writes the shipped device files anew from published measurements, which ESPALIER_DATA names.
 fit-devices: $(INSTALLED)
 	$(ONE_THREAD) $(BIN)/python benchmarks/fit_devices.py
+
+bench-cost: $(INSTALLED)
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/cost_models.py --json bench-results/cost_models.json $(COST_OPTIONS)
 
 bench-mixed: $(INSTALLED)
 	mkdir -p bench-results
