@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EspalierError, InputError, Interrupted
+from ..errors import EspalierError, InputError, Interrupted, MissingExtraError
 from .calibrate import calibrate
 from .compare import compare
 from .demo import demo
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=None if arguments is None else list(arguments), prog_name="espalier")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE
-    except InputError as error:
+    except (InputError, MissingExtraError) as error:
         return _refuse(error, BAD_INPUT)
     except Interrupted as stop:
         print(f"espalier: {stop}", file=sys.stderr)

@@ -23,6 +23,7 @@ SOURCES: Mapping[str, str] = {
     "measured": "measured on this device",
     "learned": "predicted by a model fitted to measurements",
     "roofline": "estimated from the device's peak speeds",
+    "vela": "estimated by Arm's compiler Vela, whose own error is not stated",
 }
 
 
@@ -92,7 +93,7 @@ def picked(run: Run) -> list[Network]:
 def latency_words(source: str, error: float | None) -> str:
     """Return where a latency comes from and how far off it may be."""
     words = SOURCES.get(source, source)
-    return words if error is None else f"{words}, \u00b1{fmt.percent(error, 0 if error >= 0.1 else 1)}"
+    return words if error is None or source == "vela" else f"{words}, \u00b1{fmt.percent(error, 0 if error >= 0.1 else 1)}"
 
 
 def cell(name: str, network: Network, dense: Network) -> dict[str, Any]:
