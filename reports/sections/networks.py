@@ -93,7 +93,9 @@ def picked(run: Run) -> list[Network]:
 def latency_words(source: str, error: float | None) -> str:
     """Return where a latency comes from and how far off it may be."""
     words = SOURCES.get(source, source)
-    return words if error is None or source == "vela" else f"{words}, \u00b1{fmt.percent(error, 0 if error >= 0.1 else 1)}"
+    if error is None or source == "vela":
+        return words
+    return f"{words}, \u00b1{fmt.percent(error, 0 if error >= 0.1 else 1)}"
 
 
 def cell(name: str, network: Network, dense: Network) -> dict[str, Any]:
