@@ -139,6 +139,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    inherit: Annotated[
+        bool | None,
+        typer.Option(
+            "--inherit/--no-inherit",
+            help="Start candidates from the weights of larger ones trained before them, along a path of shrinking "
+            "networks first. Default: --inherit.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -160,6 +169,7 @@ def search(
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
         "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
+        "inherit": inherit,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

@@ -25,9 +25,18 @@ class Configuration:
     """Half the width of the latency's interval, as a fraction of the latency."""
     samples: int
     """Fidelity: how many training samples the network saw after it was pruned."""
+    inherited_samples: int = field(default=0, kw_only=True)
+    """How many the weights that it started from had seen before, since the dense network."""
+    ancestor: int | None = field(default=None, kw_only=True)
+    """The trial that these weights are of; ``None`` is the dense network."""
     weights: str | None = None
     """Path of its weights inside the run folder; ``None`` where they were not kept."""
     tags: tuple[str, ...] = field(default=())
+
+    @property
+    def seen_samples(self) -> int:
+        """All training samples that its weights have seen since the dense network."""
+        return self.samples + self.inherited_samples
 
     def feasible(self, constraints: tuple[Constraint, ...]) -> bool:
         """Return whether every constraint is met."""
@@ -44,4 +53,6 @@ class Configuration:
             "latency_source": self.latency_source,
             "latency_error": self.latency_error,
             "samples": self.samples,
+            "inherited_samples": self.inherited_samples,
+            "ancestor": self.ancestor,
         }

@@ -41,6 +41,27 @@ def score(model: nn.Module, task: Task, data: Any, *, limit: int | None = None) 
     return float(value)
 
 
+def validation_loss(model: nn.Module, task: Task, *, limit: int) -> float:
+    """Return how bad ``model`` is on at most ``limit`` validation samples: finer than a metric that counts.
+
+    A task with an ``evaluate`` of its own has no loop that a loss could be taken in: its score, negated, stands in.
+
+    Raises:
+        EvaluationError: the score is not finite.
+    """
+    if task.evaluate is not None:
+        return -score(model, task, task.validation)
+    model.eval()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for inputs, wanted in batches(task.validation, name="validation").walk(_BATCH, limit=limit):
+            outputs = call(model, channels_last(as_network_input(inputs, task.example_input)))
+            size = len(tensors_of(wanted)[0])
+            total += float(task.loss(outputs, wanted)) * size
+            count += size
+    return total / max(1, count)
+
+
 def _measure(model: nn.Module, task: Task, data: Any, limit: int | None) -> float:
     outputs, targets = [], []
     with torch.no_grad():

@@ -33,7 +33,7 @@ from .onnx_network import Deployed, deploy
 from .quantisation import digest
 from .ranking_samples import ranking_samples
 from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
-from .scoring import score
+from .scoring import score, validation_loss
 from .sparse_size import with_sparse_size
 from .task import Task
 
@@ -136,6 +136,19 @@ class TaskEvaluator:
         model = self.pruned(policy)
         found = self._cost(model, policy, self.deployed(model, policy.precision).onnx)
         return Evaluation(cost_metrics(found), found.source, found.latency_error, 0)
+
+    def probe(self, policy: Policy) -> Evaluation:
+        """Return what a policy costs and its ``loss`` on validation data before any training, at fp32."""
+        model = self.recalibrated(policy)
+        found = self._cost(model, policy)
+        loss = validation_loss(model, self.task, limit=PROBE_SAMPLES)
+        return Evaluation({**cost_metrics(found), "loss": loss}, found.source, found.latency_error, 0)
+
+    def practise(self, batches: int) -> int:
+        """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
+        samples = batches * self.task.batch_size
+        fine_tune(self.pruned(Policy.dense(self.graph)), self.task, samples, torch.Generator().manual_seed(0))
+        return samples
 
     def deployed(self, model: nn.Module, precision: str) -> Deployed:
         """Return ``model`` as it runs at a precision: at int8 as the very ONNX file that an export writes.

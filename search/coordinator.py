@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import optuna
 
 from ..errors import EvaluationError, describe
-from ..evaluators.request import EvaluationRequest
+from ..evaluators.request import Ancestor, EvaluationRequest
+from ..spaces.policy import Policy
+from .effort import Effort
 from .event_log import EventLog
 from .executors import Completion, Executor
 from .interrupts import Interrupts
@@ -31,18 +33,20 @@ class Coordinator:
     proposer: Proposer
     executor: Executor
     options: SearchOptions
-    samples: int
     dense: dict[str, float | None]
     events: EventLog
     progress: Progress
     interrupts: Interrupts
     searched_before: float
     """Seconds searched before this coordinator took over."""
+    effort: Effort
+    """Says how long each candidate is trained."""
     timer: Timer = field(default_factory=Timer.start)
     """Counts the seconds since."""
 
     def __post_init__(self) -> None:
         self._in_flight: dict[int, Proposal] = {}
+        self._requests: dict[int, tuple[EvaluationRequest, float]] = {}
         self._evaluated_before = self.ledger.evaluated
 
     def run(self) -> None:
@@ -100,17 +104,35 @@ class Coordinator:
     def _hand_out(self, proposal: Proposal) -> None:
         number = proposal.trial.number
         weights = self.ledger.begin(proposal.trial, proposal.policy)
+        ancestor = self.ledger.lend(proposal.policy)
+        samples = self._samples(proposal.policy, ancestor)
         self._in_flight[number] = proposal
-        # The same seed for all: a policy's worth depends on the policy alone, and candidates see the same batches.
-        self.executor.submit(
-            EvaluationRequest(number, proposal.policy, self.samples, self.options.seed, str(weights.resolve()))
+        # The same seed for all: candidates see the same batches.
+        request = EvaluationRequest(
+            number, proposal.policy, samples, self.options.seed, str(weights.resolve()), ancestor
         )
+        self._requests[number] = request, self.timer.elapsed()
+        self.executor.submit(request)
+
+    def _samples(self, policy: Policy, ancestor: Ancestor | None) -> int:
+        if ancestor is not None and ancestor.policy.choices == policy.choices:
+            return 0  # the same network at another precision: its training is done
+        left = None if self.options.budget is None else self.options.budget - self._elapsed()
+        if self.effort.timed and all(choice.type == "none" for choice in policy.choices.values()):
+            return 0  # as it was brought: the slowest network to train, and not faster than itself
+        if self.proposer.is_on_path(policy):
+            return self.effort.on_path(1 + self.proposer.levels_left(self._in_flight.values()), left)
+        return self.effort.off_path(left)
 
     def _take_in(self, completion: Completion) -> None:
         number = completion.request.trial
         proposal = self._in_flight[number]
         outcome = self.ledger.record(proposal.trial, proposal.policy, completion.evaluation, completion.error)
         del self._in_flight[number]
+        request, begin = self._requests.pop(number)
+        self.ledger.give_back(request.ancestor)
+        if completion.evaluation is not None:
+            self.effort.learn(request.samples, self.timer.elapsed() - begin, completion.evaluation.seconds)
         self.proposer.settle_twins(proposal)
         if outcome.metrics is None:
             self.events.write("trial failed", trial=number, reason=outcome.reason)

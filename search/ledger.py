@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.objectives import Constraint, Objective
-from ..evaluators.request import Evaluation
+from ..evaluators.request import Ancestor, Evaluation
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
+from .heritage import Heritage
 from .running_front import RunningFront
 from .trial_record import (
     DUPLICATE_OF,
@@ -59,7 +61,13 @@ class Ledger:
         *,
         objectives: tuple[Objective, ...],
         constraints: tuple[Constraint, ...],
+        heritage: Heritage | None = None,
+        path: Sequence[Policy] = (),
     ) -> None:
+        self._heritage = heritage
+        self._path = {policy.key for policy in path}
+        self._ancestors: dict[int, Configuration] = {}
+        self._lent: Counter[int] = Counter()
         self._study = study
         self._folder = folder
         self._objectives = objectives
@@ -78,7 +86,7 @@ class Ledger:
             elif state == "failed" and len(trial.params) == len(space.parameters):
                 self._remember_failure(trial.number, space.policy(trial.params), str(reason_of(trial)))
         for path in (self._folder / weights_name(0)).parent.iterdir():
-            if not (path.stem.isdigit() and int(path.stem) in self.front):
+            if not (path.stem.isdigit() and self._is_kept(int(path.stem))):
                 path.unlink()
 
     @property
@@ -105,8 +113,31 @@ class Ledger:
         self._study.tell(trial, values)
         outcome, dropped = self._remember(trial.number, policy, evaluation)
         for number in dropped:
-            (self._folder / weights_name(number)).unlink(missing_ok=True)
+            self._discard(number)
         return outcome
+
+    def lend(self, policy: Policy) -> Ancestor | None:
+        """Return whose weights a candidate starts from, and keep them until they are given back."""
+        if self._heritage is None:
+            return None
+        known = {c.trial: c for c in (*self._ancestors.values(), *self.front.members)}
+        ancestor = self._heritage.nearest(policy, known.values())
+        if ancestor is not None:
+            self._lent[ancestor.trial] += 1
+        return ancestor
+
+    def give_back(self, ancestor: Ancestor | None) -> None:
+        """Say that a candidate needs its ancestor's weights no more."""
+        if ancestor is not None:
+            self._lent[ancestor.trial] -= 1
+            self._discard(ancestor.trial)
+
+    def _discard(self, number: int) -> None:
+        if not self._is_kept(number):
+            (self._folder / weights_name(number)).unlink(missing_ok=True)
+
+    def _is_kept(self, number: int) -> bool:
+        return number in self.front or number in self._ancestors or self._lent[number] > 0
 
     def reject(self, trial: Trial, reason: str) -> None:
         """Tell the study that ``trial`` was not worth an evaluation; samplers pass it over."""
@@ -152,8 +183,17 @@ class Ledger:
     def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
         outcome = self._outcomes.setdefault(policy.key, Outcome(number, evaluation.metrics, None))
         configuration = Configuration(
-            number, policy, evaluation.metrics, evaluation.latency_source, evaluation.latency_error, evaluation.samples
+            number,
+            policy,
+            evaluation.metrics,
+            evaluation.latency_source,
+            evaluation.latency_error,
+            evaluation.samples,
+            inherited_samples=evaluation.inherited_samples,
+            ancestor=evaluation.ancestor,
         )
+        if policy.key in self._path:
+            self._ancestors[number] = configuration
         return outcome, self.front.add(configuration)
 
     def _remember_failure(self, number: int, policy: Policy, reason: str) -> Outcome:

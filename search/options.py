@@ -59,6 +59,8 @@ class SearchOptions(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     samples: int | None = Field(default=None, ge=0)
     """Fidelity: training samples that each candidate is fine-tuned on; ``None`` lets the task decide."""
+    inherit: bool = True
+    """Whether candidates start from the weights of larger ones that were trained before them."""
     data: str | None = None
     """Folder where the task's data lie, for tasks that need one."""
 

@@ -52,7 +52,9 @@ class Proposer:
         *,
         given: Sequence[Policy] = (),
         screen: CostScreen | None = None,
+        path: Sequence[Policy] = (),
     ) -> None:
+        self._path = {policy.key for policy in path}
         self._screen = screen
         self._study = study
         self._space = space
@@ -63,7 +65,7 @@ class Proposer:
         self._twins: dict[int, list[Trial]] = {}
         queued = [t.system_attrs.get("fixed_params") for t in study.get_trials(deepcopy=False, states=_WAITING)]
         self._queued = len(queued)
-        self._starting_points = deque(p for p in starting_points(space, given) if self._is_new(p, queued))
+        self._starting_points = deque(p for p in starting_points(space, given, path) if self._is_new(p, queued))
 
     def next(self, in_flight: Collection[Proposal]) -> Proposal | None:
         """Return a policy to evaluate that is neither known nor ``in_flight``; ``None`` where there is none left."""
@@ -74,7 +76,7 @@ class Proposer:
                 return None
             if duplicates == MAX_DUPLICATES and not self._enqueue_unseen(running):
                 return None
-            trial = self._ask()
+            trial = self._ask(running)
             policy = self._space.policy(trial.params)
             if self._is_duplicate(trial, policy, running):
                 duplicates += 1
@@ -83,6 +85,15 @@ class Proposer:
             else:
                 return Proposal(trial, policy)
         return None
+
+    def levels_left(self, in_flight: Collection[Proposal]) -> int:
+        """Return how many networks of the path are still to be trained, those ``in_flight`` left out."""
+        running = {p.policy.key for p in in_flight}
+        return sum(p.policy.key in self._path and p.policy.key not in running for p in self._starting_points)
+
+    def is_on_path(self, policy: Policy) -> bool:
+        """Return whether ``policy`` is of the path of shrinking networks."""
+        return policy.key in self._path
 
     def settle_twins(self, proposal: Proposal) -> None:
         """Answer the trials that waited for this one."""
@@ -96,13 +107,21 @@ class Proposer:
         """The trials that wait for an equal one in flight."""
         return tuple(trial for waiting in self._twins.values() for trial in waiting)
 
-    def _ask(self) -> Trial:
+    def _ask(self, running: Collection[Any]) -> Trial:
         # Queued one by one: a trial that a killed search left is tried again before any starting point is.
-        if not self._queued and self._starting_points:
-            point = self._starting_points.popleft()
+        point = None if self._queued else self._starting_point(running)
+        if point is not None:
             self._enqueue(self._space.values(point.policy), point.origin)
         self._queued = max(0, self._queued - 1)
         return self._study.ask(self._distributions)
+
+    def _starting_point(self, running: Collection[Any]) -> StartingPoint | None:
+        """Return the next one; each network of the path waits for the one before, whose weights it takes over."""
+        under_way = any(key in self._path for key in running)
+        found = next((p for p in self._starting_points if not (under_way and p.policy.key in self._path)), None)
+        if found is not None:
+            self._starting_points.remove(found)
+        return found
 
     def _enqueue(self, values: Mapping[str, Value], origin: str) -> None:
         self._study.enqueue_trial(check_values(values, self._space), user_attrs={ORIGIN: origin})

@@ -22,12 +22,15 @@ from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
+from ..spaces.rankings import Rankings
 from . import journal
 from .attainable import check_constraints, check_objectives
 from .coordinator import Coordinator
+from .effort import Effort
 from .event_log import LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
 from .finish import finish
+from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
 from .new_folder import check_target, create, has_run
@@ -39,6 +42,7 @@ from .run_folder import RANKINGS, DenseNetwork, GraphSummary, Run, RunInfo, open
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
+from .shrinking_path import ShrinkingPath, make_path
 from .subject import SearchEvaluator, Subject, prepare
 from .timer import Timer
 
@@ -65,6 +69,7 @@ def run_search(
     progress: Progress | None = None,
     data: str | Path | None = None,
     calibrate: bool | None = None,
+    inherit: bool = True,
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Run:
@@ -92,6 +97,8 @@ def run_search(
         data: folder of the task's data.
         calibrate: whether this machine is calibrated for the network first, so that what breaks a constraint is turned
             down before it is trained; by default where that pays (see :mod:`~espalier.search.screen`).
+        inherit: whether candidates start from the weights of larger ones that were trained before them, along a path of
+            shrinking networks first; otherwise each starts from the dense network.
         start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
         clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
             worker.
@@ -121,6 +128,7 @@ def run_search(
         data=None if data is None else str(data),
         start=start,
         calibrate=calibrate,
+        inherit=inherit,
     )
     folder = Path(out)
     check_target(folder, resume=resume)
@@ -224,8 +232,14 @@ class _Search:
         return run
 
     def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> None:
+        path = self._path(info)
         ledger = Ledger(
-            study, self.folder, objectives=self.options.parsed_objectives, constraints=info.parsed_constraints
+            study,
+            self.folder,
+            objectives=self.options.parsed_objectives,
+            constraints=info.parsed_constraints,
+            heritage=self._heritage(),
+            path=path.policies,
         )
         recovery = recover(study, ledger)
         if any(vars(recovery).values()):
@@ -235,7 +249,13 @@ class _Search:
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
         proposer = Proposer(
-            study, self.subject.space, ledger, generator, given=self.subject.given, screen=self._screen(info)
+            study,
+            self.subject.space,
+            ledger,
+            generator,
+            given=self.subject.given,
+            screen=self._screen(info),
+            path=path.policies,
         )
         executor = self._executor()
         try:
@@ -245,7 +265,11 @@ class _Search:
                 proposer=proposer,
                 executor=executor,
                 options=self.options,
-                samples=info.samples,
+                effort=Effort(
+                    info.samples,
+                    timed=self.options.budget is not None and self.options.samples is None,
+                    rate=path.rate,
+                ),
                 dense=dict(info.dense.metrics),
                 events=events,
                 progress=self.progress,
@@ -255,6 +279,24 @@ class _Search:
             ).run()
         finally:
             executor.close()
+
+    @property
+    def _inherits(self) -> bool:
+        # What is pruned without rankings has no weights to take over.
+        return self.options.inherit and bool(self.subject.rankings)
+
+    def _path(self, info: RunInfo) -> ShrinkingPath:
+        if not self._inherits:
+            return ShrinkingPath()
+        with self.interrupts.welcome():
+            return make_path(
+                self.folder, self.subject.space, self.evaluator, self.options, info.parsed_constraints, self.timer
+            )
+
+    def _heritage(self) -> Heritage | None:
+        if not self._inherits:
+            return None
+        return Heritage(self.subject.space.graph, Rankings.from_dict(self.subject.rankings), self.folder)
 
     def _screen(self, info: RunInfo) -> CostScreen | None:
         if self.subject.screen is None:

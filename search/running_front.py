@@ -33,6 +33,11 @@ class RunningFront:
         self._points[number], self._members[number] = point, configuration
         return beaten
 
+    @property
+    def members(self) -> tuple[Configuration, ...]:
+        """The members, in the order in which they came."""
+        return tuple(self._members.values())
+
     def __len__(self) -> int:
         return len(self._points)
 

@@ -47,21 +47,25 @@ def zeroing_ladders(space: SearchSpace) -> Iterable[StartingPoint]:
             yield StartingPoint(f"uniform {words}", policy)
 
 
-KINDS: tuple[Callable[[SearchSpace], Iterable[StartingPoint]], ...] = (dense, uniform_ladder, zeroing_ladders)
+LADDERS: tuple[Callable[[SearchSpace], Iterable[StartingPoint]], ...] = (uniform_ladder, zeroing_ladders)
 
 
-def starting_points(space: SearchSpace, given: Sequence[Policy] = ()) -> tuple[StartingPoint, ...]:
+def starting_points(
+    space: SearchSpace, given: Sequence[Policy] = (), path: Sequence[Policy] = ()
+) -> tuple[StartingPoint, ...]:
     """Return the starting points of ``space`` at each precision, each policy once, in the order to try them.
 
     Args:
         space: what may be tried.
         given: the user's own, within ``space``: they come first, each at its own precision.
+        path: of shrinking networks, largest first: each is trained before what can take over its weights.
     """
     points: dict[Policy, StartingPoint] = {}
     for number, policy in enumerate(given, start=1):
         points.setdefault(policy, StartingPoint(f"{GIVEN} {number}", policy))
-    for kind in KINDS:
-        for point in kind(space):
+    shrinking = (StartingPoint(f"path {number}", policy) for number, policy in enumerate(path, start=1))
+    for kind in (dense(space), shrinking, *(ladder(space) for ladder in LADDERS)):
+        for point in kind:
             for precision in space.precisions:
                 origin = point.origin if precision == "fp32" else f"{point.origin} {precision}"
                 inside = space.policy(space.values(replace(point.policy, precision=precision)))

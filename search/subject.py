@@ -49,6 +49,14 @@ class SearchEvaluator(Protocol):
         """Return what a policy costs, without training it: metrics hold no accuracy."""
         ...
 
+    def probe(self, policy: Policy) -> Evaluation:
+        """Return what a policy costs and its ``loss`` on validation data before any training."""
+        ...
+
+    def practise(self, batches: int) -> int:
+        """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
+        ...
+
     def finish(self, members: Sequence[FinishRequest]) -> tuple[FinishedNetwork, ...]:
         """Return the final numbers of the dense network, first, and of every member."""
         ...

@@ -117,6 +117,8 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "latency_source": evaluation.latency_source,
         "latency_error": float(evaluation.latency_error),
         "samples": int(evaluation.samples),
+        "inherited_samples": int(evaluation.inherited_samples),
+        "ancestor": evaluation.ancestor,
         "seconds": {step: round(float(seconds), 6) for step, seconds in evaluation.seconds.items()},
     }
 
@@ -131,6 +133,8 @@ def read_configuration(number: int, evaluation: Evaluation, folder: Path) -> Con
         latency_source=evaluation.latency_source,
         latency_error=evaluation.latency_error,
         samples=evaluation.samples,
+        inherited_samples=evaluation.inherited_samples,
+        ancestor=evaluation.ancestor,
         weights=weights if (folder / weights).exists() else None,
     )
 

@@ -1,0 +1,157 @@
+"""A path of ever smaller networks, from the dense one to the cheapest worth having: each starts from the one before.
+
+Every group's widths are tried alone: what one costs, and how much loss it brings before any training. From the dense
+network on, the step is taken that gains most cost for the least loss (as NetAdapt does, with a table in place of a
+measurement for each step: Yang et al., ECCV 2018, arXiv:1804.03230), and networks at even distances in cost are kept.
+Widths that gain nothing on the device, in the middle of a stair, are never on the path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..spaces.groups import Group
+from ..spaces.policy import Choice, Policy
+from ..spaces.search_space import SearchSpace
+
+FRACTIONS = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)
+"""Which widths of a group are tried alone, most telling first, as time allows."""
+LEAST_GAIN = 0.01
+"""A width that saves less than this share of the dense cost over the next wider one is no step."""
+TAIL = 0.03
+"""The path ends where all that is left to gain is below this share of the dense cost."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a policy costs, and its loss before any training."""
+
+    cost: float
+    loss: float
+
+
+Prober = Callable[[Policy], Probe]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One group moved to one of its options, as found with that group alone."""
+
+    choice: Choice
+    cost: float
+    """As a share of the dense network's."""
+    loss: float
+    """Above the dense network's; never below zero."""
+
+
+def descent(
+    space: SearchSpace, probe: Prober, *, levels: int, bound: float | None = None, enough: Callable[[], bool]
+) -> tuple[Policy, ...]:
+    """Return at most ``levels`` nested policies, largest first, the dense one left out.
+
+    Args:
+        space: what may be pruned, and how.
+        probe: what a policy costs and loses; slow.
+        levels: how many networks are wanted.
+        bound: what the cost must be below, where there is such a constraint: the path has one network on the way
+            there, and its levels below.
+        enough: whether the time for probing is used up; each group is tried once whatever it says.
+    """
+    dense = probe(Policy.dense(space.graph))
+    table = _table(space, probe, dense, enough)
+    path = tuple(_walk(space, table))
+    if not path:
+        return ()
+    share = 1.0 if bound is None else min(1.0, bound / dense.cost)
+    return tuple(_spaced(path, levels, share))
+
+
+def _table(
+    space: SearchSpace, probe: Prober, dense: Probe, enough: Callable[[], bool]
+) -> Mapping[str, tuple[_Step, ...]]:
+    found: dict[str, list[_Step]] = {group.name: [] for group in space.graph}
+    for rank, fraction in enumerate(FRACTIONS):
+        for group in space.graph:
+            for choice in _options(space, group, fraction):
+                known = any(step.choice == choice for step in found[group.name])
+                if known or (rank and enough()):
+                    continue
+                seen = probe(Policy.of(space.graph, {group.name: choice}))
+                found[group.name].append(_Step(choice, seen.cost / dense.cost, max(0.0, seen.loss - dense.loss)))
+    return {name: _useful(steps) for name, steps in found.items()}
+
+
+def _options(space: SearchSpace, group: Group, fraction: float) -> Iterator[Choice]:
+    """Yield the width of ``group`` nearest to a fraction of it and, where its branch may be dropped, that."""
+    criterion = space.criteria[0]
+    if "channel" in space.offered(group):
+        amounts = space.amounts(group, "channel")
+        yield space.choice(group, "channel", min(amounts, key=lambda a: abs(a[0] / a[1] - fraction)), criterion)
+    if "block" in space.offered(group):
+        yield space.choice(group, "block", space.amounts(group, "block")[0], criterion)
+
+
+def _useful(steps: Sequence[_Step]) -> tuple[_Step, ...]:
+    """Return the steps that save something over all that lose less, in the order of what they lose."""
+    kept: list[_Step] = []
+    for step in sorted(steps, key=lambda s: (_weight(s.choice), s.loss)):
+        if step.cost < min((k.cost for k in kept), default=1.0) - LEAST_GAIN:
+            kept.append(step)
+    return tuple(kept)
+
+
+def _weight(choice: Choice) -> float:
+    """Order options from those that keep much to those that keep little; a dropped branch keeps nothing."""
+    return 1.0 if choice.type == "block" else 1 - choice.kept / choice.of
+
+
+def _walk(space: SearchSpace, table: Mapping[str, tuple[_Step, ...]]) -> Iterator[tuple[Policy, float]]:
+    """Yield ever smaller policies with their costs as shares of the dense network's, told from the table.
+
+    Groups act on shared layers as factors do: the shares of single groups are multiplied.
+    """
+    at: dict[str, int] = dict.fromkeys(table, -1)
+    gone: set[str] = set()
+    while True:
+        moves = [(n, i) for n, steps in table.items() if n not in gone for i in range(at[n] + 1, len(steps))]
+        if not moves:
+            return
+        name, index = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
+        at[name] = index
+        if table[name][index].choice.type == "block":
+            branch = space.graph.group(name).branch
+            gone |= set() if branch is None else set(branch.groups)
+        reached = {n: table[n][i] for n, i in at.items() if i >= 0}
+        chosen = {n: step for n, step in reached.items() if n not in gone or _drops(step)}
+        share = math.prod(step.cost for step in chosen.values())
+        yield _policy(space, {n: step.choice for n, step in chosen.items()}), share
+
+
+def _drops(step: _Step) -> bool:
+    return step.choice.type == "block"
+
+
+def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:
+    # Through the space's own values, which empty what a dropped branch holds.
+    return space.policy(space.values(Policy.of(space.graph, choices)))
+
+
+def _price(steps: Sequence[_Step], now: int, then: int) -> float:
+    """Return the loss for each unit of cost saved, on a scale where equal factors are equal gains."""
+    cost, loss = (steps[now].cost, steps[now].loss) if now >= 0 else (1.0, 0.0)
+    return max(steps[then].loss - loss, 1e-3) / max(math.log(cost / steps[then].cost), 1e-9)
+
+
+def _spaced(path: Sequence[tuple[Policy, float]], levels: int, share: float) -> Iterator[Policy]:
+    """Yield the policies nearest to even distances in cost, from ``share`` of the dense cost to the end of the path."""
+    floor = path[-1][1]
+    end = next(i for i, step in enumerate(path) if step[1] <= floor + TAIL)
+    top = max(share, path[end][1])
+    targets = [top - (top - path[end][1]) * i / levels for i in range(1, levels + 1)]
+    if top < 1.0:
+        targets[:0] = [(1 + top) / 2]
+    places = (min(range(end + 1), key=lambda i: abs(path[i][1] - target)) for target in targets)
+    for place in dict.fromkeys(places):
+        yield path[place][0]

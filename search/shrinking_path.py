@@ -1,0 +1,99 @@
+"""A run's path of shrinking networks: found once, kept in the run folder, followed by every coordinator of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RunFolderError, describe
+from ..evaluators.objectives import Constraint
+from ..jsonfile import read_json, write_json
+from ..spaces.policy import Policy
+from ..spaces.search_space import SearchSpace
+from .descent import Probe, descent
+from .options import SearchOptions
+from .subject import SearchEvaluator
+from .timer import Timer
+
+PATH = "path.json"
+MOST_LEVELS = 8
+TRIALS_PER_LEVEL = 3
+"""A search by trials has at most one level for so many of them."""
+PROBE_SHARE = 0.05
+PROBE_SECONDS = 60.0
+"""Trying widths alone takes a twentieth of the budget, or a minute, beyond the first try of each group."""
+PRACTICE_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class ShrinkingPath:
+    """Nested policies, largest first, and how fast this machine trains."""
+
+    policies: tuple[Policy, ...] = ()
+    rate: float | None = None
+    """Training samples in a second, dense; ``None`` where nobody has timed it."""
+
+
+def make_path(
+    folder: Path,
+    space: SearchSpace,
+    evaluator: SearchEvaluator,
+    options: SearchOptions,
+    constraints: tuple[Constraint, ...],
+    timer: Timer,
+) -> ShrinkingPath:
+    """Return the run's path, found before or now; an empty one where there is no cost to descend in.
+
+    Raises:
+        RunFolderError: the stored path is torn or of another kind.
+    """
+    levels = min(MOST_LEVELS, options.trials // TRIALS_PER_LEVEL)
+    cost = next((o.name for o in options.parsed_objectives if o.direction == "minimize"), None)
+    if levels < 1 or cost is None:
+        return ShrinkingPath()
+    if (folder / PATH).exists():
+        return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer))
+    policies = descent(
+        space,
+        _prober(evaluator, cost),
+        levels=levels,
+        bound=_bound(constraints, cost),
+        enough=_enough(options.budget),
+    )
+    write_json(folder / PATH, {"version": 1, "cost": cost, "policies": [policy.to_dict() for policy in policies]})
+    return ShrinkingPath(policies, _rate(evaluator, timer) if policies else None)
+
+
+def _prober(evaluator: SearchEvaluator, cost: str) -> Callable[[Policy], Probe]:
+    def probe(policy: Policy) -> Probe:
+        metrics = evaluator.probe(policy).metrics
+        return Probe(float(metrics[cost] or 0.0), float(metrics["loss"] or 0.0))
+
+    return probe
+
+
+def _bound(constraints: tuple[Constraint, ...], cost: str) -> float | None:
+    return min((c.bound for c in constraints if c.objective.name == cost and c.operator == "<="), default=None)
+
+
+def _enough(budget: float | None) -> Callable[[], bool]:
+    limit = PROBE_SECONDS if budget is None else min(PROBE_SECONDS, PROBE_SHARE * budget)
+    begin = time.monotonic()
+    return lambda: time.monotonic() - begin > limit
+
+
+def _rate(evaluator: SearchEvaluator, timer: Timer) -> float:
+    evaluator.practise(1)  # the first batch pays for what is set up once
+    begin = timer.elapsed()
+    samples = evaluator.practise(PRACTICE_BATCHES)
+    return samples / max(timer.elapsed() - begin, 1e-6)
+
+
+def _stored(path: Path) -> tuple[Policy, ...]:
+    data = read_json(path)
+    if data.get("version") != 1 or not isinstance(data.get("policies"), list):
+        expected, remedy = "what Espalier wrote, version 1", "Restore it from a copy, or start a new run."
+        raise RunFolderError(describe(f"{path} is no path", expected=expected, remedy=remedy))
+    return tuple(Policy.from_dict(item) for item in data["policies"])
