@@ -22,7 +22,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "examples": BASE | {"root", "spaces", "evaluators", "examples"},
     "testing": BASE | {"root", "spaces", "evaluators", "search", "reports", "testing"},
     "cli": BASE | {"root", "spaces", "evaluators", "search", "reports", "cli"},
-    "benchmarks": BASE | {"root", "spaces", "evaluators", "search", "reports", "examples", "benchmarks"},
+    "benchmarks": BASE | {"root", "spaces", "evaluators", "search", "reports", "examples", "testing", "benchmarks"},
     "root": BASE | {"spaces", "evaluators", "search", "reports"},
     "__main__": BASE | {"cli"},
 }
