@@ -58,7 +58,8 @@ def build_cost(
         onnx: the int8 file, if there is one: weights that it keeps at 32 bits are charged so.
     """
     size = size_bytes(model, precision) + _kept_in_fp32(precision, onnx)
-    memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision))
+    in_place = precision in device.in_place
+    memory = peak_memory_bytes(graph, element_bytes=element_bytes(precision), in_place=in_place)
     excess = device.excess(size_bytes=size, peak_memory_bytes=memory)
     return Cost(
         latency_ms=latency_ms,

@@ -187,6 +187,9 @@ class Device(_Strict):
     """Whether the runtime fuses operators into kernels at all; eager execution does not."""
     fuses_additions: bool = True
     """Whether the runtime joins a residual addition to the convolution before it."""
+    in_place: tuple[str, ...] = ()
+    """Precisions at which it writes elementwise results, such as a residual sum, over an operand not read again."""
+    in_place_source: str = ""
     channel_multiple: dict[str, int]
     """Per precision, the channel multiple worth searching on."""
     channel_multiple_source: str = Field(min_length=8)
@@ -225,6 +228,10 @@ class Device(_Strict):
     def _consistent(self) -> Device:
         if self.sparse_kernels and len(self.sparse_kernels_source) < 8:
             raise ValueError("sparse_kernels without a sparse_kernels_source")
+        if self.in_place and len(self.in_place_source) < 8:
+            raise ValueError("in_place without an in_place_source")
+        if not set(self.in_place) <= set(self.precisions):
+            raise ValueError(f"in_place names {', '.join(self.in_place)}; name what is among the precisions")
         for precision in self.precisions:
             if precision not in self.channel_multiple:
                 raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
