@@ -8,6 +8,7 @@ size of the group are made to follow, and the mask oracle says whether the netwo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -16,8 +17,19 @@ from .groups import Group, SizeAttribute
 _NEVER = frozenset({"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans"})
 
 
-def followers(model: nn.Module, group: Group) -> tuple[SizeAttribute, ...]:
-    """Return every attribute around ``group`` whose value is one of the group's sizes.
+@dataclass(frozen=True)
+class SplitPart:
+    """One of the parts that channels were split into by given sizes, as seen by one group."""
+
+    sizes: tuple[int, ...]
+    index: int
+    """Which part."""
+    per: tuple[int, ...]
+    """How much of the part belongs to each channel of the group."""
+
+
+def followers(model: nn.Module, group: Group, parts: Sequence[SplitPart] = ()) -> tuple[SizeAttribute, ...]:
+    """Return every attribute around ``group`` whose value is one of the group's sizes, or the size of one of ``parts``.
 
     Around are the modules that hold the group's layers, the modules that hold those, and the layers themselves where
     they are no plain ones. Lists and sequences in between do not count.
@@ -27,8 +39,22 @@ def followers(model: nn.Module, group: Group) -> tuple[SizeAttribute, ...]:
     for name in _around(model, group):
         module = model.get_submodule(name)
         if not type(module).__module__.startswith("torch.nn"):
-            found.update(dict.fromkeys(a for a in _numbers(name, module) if _follows(a, group.channels, sizes)))
+            listed, numbers = _parts(name, module, parts), list(_numbers(name, module))
+            lists = {a.name for a in listed}
+            whole = (a for a in numbers if a.name not in lists and _follows(a, group.channels, sizes))
+            found.update(dict.fromkeys([*listed, *whole]))
     return tuple(found)
+
+
+def _parts(name: str, module: nn.Module, parts: Sequence[SplitPart]) -> list[SizeAttribute]:
+    """Return the entries of lists of sizes that the module splits channels by."""
+    lists = {k: tuple(v) for k, v in vars(module).items() if type(v) in (list, tuple)}
+    return [
+        SizeAttribute(name, attribute, part.index, part.sizes[part.index], part.per)
+        for attribute, sizes in lists.items()
+        for part in parts
+        if part.sizes == sizes
+    ]
 
 
 def _follows(attribute: SizeAttribute, channels: int, sizes: set[int]) -> bool:
@@ -43,24 +69,35 @@ def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator
     """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
     names = list(dict.fromkeys(_key(a) for a in candidates))
     tried: set[tuple[SizeAttribute, ...]] = set()
-    for wanted in _name_sets(names):
+    known = {_key(a) for a in candidates if a.per}
+    for wanted in (known, *(known | names for names in _name_sets(names))):
         chosen = tuple(a for a in candidates if _key(a) in wanted)
         if chosen and chosen not in tried and len(tried) < most:
             tried.add(chosen)
             yield chosen
 
 
-def apply_sizes(model: nn.Module, rules: Iterable[tuple[SizeAttribute, int, int]]) -> None:
-    """Set each attribute to ``value * kept / of``, in place."""
-    for attribute, kept, of in rules:
-        module = model.get_submodule(attribute.module)
-        value = attribute.value * kept // of
-        if attribute.index is None:
-            setattr(module, attribute.name, value)
-            continue
-        items = list(getattr(module, attribute.name))
-        items[attribute.index] = value
-        setattr(module, attribute.name, type(getattr(module, attribute.name))(items))
+def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]) -> None:
+    """Lower the attributes of each group by what goes with its channels ``removed``, in place.
+
+    Several groups may share a number, each of which takes its part of it.
+    """
+    for group, gone in removed:
+        done: set[tuple[nn.Module, str, int | None]] = set()
+        for attribute in group.attributes if gone else ():
+            module = model.get_submodule(attribute.module)
+            key = module, attribute.name, attribute.index
+            if key not in done:  # a module may have several names
+                done.add(key)
+                _lower(module, attribute, attribute.fall(gone, group.channels))
+
+
+def _lower(module: nn.Module, attribute: SizeAttribute, fall: int) -> None:
+    found = getattr(module, attribute.name)
+    if attribute.index is None:
+        setattr(module, attribute.name, found - fall)
+    else:
+        setattr(module, attribute.name, type(found)(v - fall * (i == attribute.index) for i, v in enumerate(found)))
 
 
 _USUAL = frozenset(
@@ -105,7 +142,7 @@ def _around(model: nn.Module, group: Group) -> list[str]:
 def _holder(model: nn.Module, name: str) -> str:
     """Return the nearest module around ``name`` that has a forward of its own: lists and sequences keep no sizes."""
     parent = name.rpartition(".")[0]
-    while parent and isinstance(model.get_submodule(parent), nn.ModuleList | nn.ModuleDict | nn.Sequential):
+    while parent and type(model.get_submodule(parent)) in (nn.ModuleList, nn.ModuleDict, nn.Sequential):
         parent = parent.rpartition(".")[0]
     return parent
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from .attributes import SplitPart
 from .coupling import Key, Tracker
 from .coupling.atoms import ANY, FIXED
 from .groups import FrozenGroup, Group, SizeAttribute, Slice, layer_of
@@ -35,11 +36,15 @@ class Unit:
 
 def candidates(
     model: nn.Module, tracker: Tracker, *, stages: Mapping[str, int], freeze: frozenset[str]
-) -> tuple[list[Group], list[FrozenGroup]]:
-    """Return what may be offered, and what is frozen without looking at numbers, in execution order."""
+) -> tuple[list[Group], list[FrozenGroup], list[Group]]:
+    """Return what may be offered, and what is frozen without looking at numbers, in execution order.
+
+    The third list has, as groups of one channel, those whose channels depend on one another, such as a single head.
+    """
     units = _units(tracker, freeze)
     free = [u for u in units if u.reason is None]
     groups: list[Group] = []
+    whole: list[Group] = []
     frozen = _frozen(u for u in units if u.reason is not None)
     names: dict[str, int] = {}
     for members in _families(free):
@@ -47,12 +52,10 @@ def candidates(
         names[name] = names.get(name, 0) + 1
         name = name if names[name] == 1 else f"{name}#{names[name]}"
         if len(members) < 2:
-            layers = tuple(dict.fromkeys(_layer(key) for key in members[0].members))
-            reason = "all its channels depend on one another, so none can go alone"
-            frozen.append(FrozenGroup(name, layers, len(members[0].members[members[0].makers[0]]), reason))
+            whole.append(_group(model, name, members, tracker, stages))
         else:
             groups.append(_group(model, name, members, tracker, stages))
-    return groups, frozen
+    return groups, frozen, whole
 
 
 def explained(groups: Iterable[Group], failed: Iterable[FrozenGroup], tracker: Tracker) -> list[FrozenGroup]:
@@ -67,6 +70,23 @@ def explained(groups: Iterable[Group], failed: Iterable[FrozenGroup], tracker: T
             beside.add(group.name)
     reason = "a shortcut adds a fixed number of channels of zeros to it, which would no longer fit"
     return [replace(f, reason=reason) if f.name in beside else f for f in failed]
+
+
+def split_parts(groups: Iterable[Group], tracker: Tracker) -> dict[str, list[SplitPart]]:
+    """Return by group how its channels lie in the parts that something was split into by given sizes."""
+    splits = [(sizes, [tracker.atoms.roots(p).tolist() for p in parts]) for sizes, parts in tracker.splits]
+    found: dict[str, list[SplitPart]] = {}
+    for group in groups if splits else ():
+        piece = next(s for s in group.slices if s.produces)
+        known = tracker.atoms.known((piece.tensor, piece.dim))
+        roots = [tracker.atoms.find(int(known[row[0]])) for row in piece.positions]
+        parts = {
+            SplitPart(sizes, i, tuple(part.count(root) for root in roots))
+            for sizes, labels in splits
+            for i, part in enumerate(labels)
+        }
+        found[group.name] = sorted((p for p in parts if any(p.per)), key=lambda p: (p.sizes, p.index))
+    return found
 
 
 def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:
@@ -103,13 +123,17 @@ def _group(model: nn.Module, name: str, units: list[Unit], tracker: Tracker, sta
         )
         for tensor, dim in units[0].members
     )
-    whole = tuple(
-        SizeAttribute(_layer(key), "groups", None, model.get_submodule(_layer(key)).groups)  # pyright: ignore[reportArgumentType]
-        for key in units[0].members
-        if key[0] in tracker.whole_groups and key[1] == 0
-    )
+    cut = [key for key in units[0].members if key[0] in tracker.whole_groups and key[1] == 0]
+    whole = tuple(_whole_groups(key, units, tensors[key[0]].shape[0], model.get_submodule(_layer(key))) for key in cut)
     verification = "shape" if any(u.mixed for u in units) else "exact"
     return Group(name, len(units), slices, verification, stages.get(name.partition("#")[0], 0), attributes=whole)
+
+
+def _whole_groups(key: Key, units: list[Unit], rows: int, layer: nn.Module) -> SizeAttribute:
+    """Return the groups of a convolution, which go with its filters; several groups of channels may share them."""
+    groups = int(layer.groups)  # pyright: ignore[reportArgumentType]
+    per = tuple(len(unit.members[key]) * groups // rows for unit in units)
+    return SizeAttribute(_layer(key), "groups", None, groups, per if sum(per) < groups else ())
 
 
 def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:

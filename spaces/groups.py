@@ -7,7 +7,7 @@ arXiv:2301.12900): channels of several layers that can only be removed together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,12 @@ class SizeAttribute:
     """Position in the attribute where that is a list or tuple."""
     value: int
     """In the dense network."""
+    per: tuple[int, ...] = ()
+    """By how much it falls with each channel of the group; the same for each where this is empty."""
+
+    def fall(self, gone: Sequence[int], channels: int) -> int:
+        """Return by how much the number falls where ``gone`` of ``channels`` go."""
+        return sum(self.per[c] for c in gone) if self.per else self.value * len(gone) // channels
 
 
 @dataclass(frozen=True)

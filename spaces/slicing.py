@@ -62,7 +62,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
     pruned = copy.deepcopy(model, memo)
     forget(pruned)
-    apply_sizes(pruned, [(a, g.channels - len(gone), g.channels) for g, gone in removed if gone for a in g.attributes])
+    apply_sizes(pruned, removed)
     changed = {id(tensors[name]) for name in smaller}
     for layer in dict.fromkeys(layer_of(name) for name, tensor in tensors.items() if id(tensor) in changed):
         update_sizes(pruned.get_submodule(layer))

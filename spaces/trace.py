@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import InputError, describe
 from .attention import free_heads_, with_proved_heads
 from .branches import with_branches
-from .candidates import candidates, explained
+from .candidates import candidates, explained, split_parts
 from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
@@ -45,10 +45,10 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
         free_heads_(module)
         spell_out_(module)
     tracker = track(followed.eval(), example_input)
-    found, frozen = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
+    found, frozen, whole = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
     found, projected = without_projected(model, found)
-    oracle = MaskOracle.of(model, example_input)
-    groups, failed = oracle.judge(found)
+    oracle = MaskOracle.of(model, example_input, split_parts(found, tracker))
+    groups, failed = oracle.judge(found, whole)
     failed = explained(found, failed, tracker)
     groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from .attributes import attempts, followers
+from .attributes import SplitPart, attempts, followers
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
-from .head_dims import across_heads
+from .head_dims import across_heads, in_pairs
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
 from .slicing import Removed, positions_of, without, zeroed
 
@@ -25,8 +26,11 @@ TOLERANCE = 1e-5
 """Largest difference, relative to the largest output, between a pruned network and its masked twin."""
 _ROUNDING = 1e-2
 """A difference below this in single precision may be rounding; double precision decides."""
-_CUTS = ("first quarter", "random half", "all but one")
-"""What is removed in turn. A run of first channels shows every mistake in offsets, which a few random ones may miss."""
+_CUTS = ("random part", "first quarter", "all but one")
+"""What is removed in turn: of each group another part, as groups that need the same width are sound together only; then
+a run of first channels, which shows every mistake in offsets that a few random ones may miss."""
+
+_INSEPARABLE = "all its channels depend on one another, so none can go alone"
 
 
 @dataclass
@@ -36,9 +40,18 @@ class MaskOracle:
     model: nn.Module
     inputs: Inputs
     generator: torch.Generator
+    parts: Mapping[str, Sequence[SplitPart]]
+    """By group, what splits its channels by given sizes."""
 
     @classmethod
-    def of(cls, model: nn.Module, example_input: Inputs, *, seed: int = 0) -> MaskOracle:
+    def of(
+        cls,
+        model: nn.Module,
+        example_input: Inputs,
+        parts: Mapping[str, Sequence[SplitPart]] = MappingProxyType({}),
+        *,
+        seed: int = 0,
+    ) -> MaskOracle:
         """Prepare the oracle; ``model`` is left as it is.
 
         Every parameter is perturbed, so that a scale initialised to zero cannot hide a mistake.
@@ -46,27 +59,30 @@ class MaskOracle:
         generator = torch.Generator().manual_seed(seed)
         network = copy.deepcopy(model).eval()
         _perturb(network, generator)
-        return cls(network, _drawn(network, _smaller(network, example_input), generator), generator)
+        return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
 
-    def judge(self, groups: Sequence[Group]) -> tuple[list[Group], list[FrozenGroup]]:
-        """Return the groups that are sound, in order, and the others frozen with the reason."""
+    def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
+        """Return the groups that are sound, in order, and the others frozen with the reason.
+
+        ``whole`` are groups of one channel, which cannot go, but may with others: heads that stand alone.
+        """
         sound: dict[str, Group] = {}
-        frozen: list[FrozenGroup] = []
+        frozen = [FrozenGroup(g.name, g.layers, _width(g), _INSEPARABLE) for g in whole]
         for verification in ("exact", "shape"):
             passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
-        return self._with_head_dims(kept, frozen, groups)
+        return self._with_head_dims(kept, frozen, groups, whole)
 
     def _with_head_dims(
-        self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group]
+        self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
     ) -> tuple[list[Group], list[FrozenGroup]]:
         """Unite what cannot be cut alone where that makes it sound."""
         names = {f.name for f in frozen}
-        for whole, parts in across_heads([g for g in groups if g.name in names]):
+        for united, parts in across_heads([*(g for g in groups if g.name in names), *whole]):
             if names.issuperset(parts):
-                passed, _ = self._bisect([[whole]])
+                passed, _ = self._bisect([[united]])
                 if passed and self.objection([*kept, *passed]) is None:
                     kept = [*kept, *passed]
                     names.difference_update(parts)
@@ -93,7 +109,7 @@ class MaskOracle:
         reason = self.objection(groups) if groups else None
         if reason is None:
             return groups, []
-        repaired = self._repaired(groups, most=2)
+        repaired = self._repaired(groups, most=3)
         if repaired is not None:
             return repaired, []
         if len(kinds) == 1:
@@ -116,6 +132,9 @@ class MaskOracle:
             everyone = self._with_attributes(groups, lambda a: (a.module.rpartition(".")[2], a.name) in names)
             if self.objection(everyone) is None:
                 return everyone, []
+        pairs = [p for p in map(in_pairs, groups) if p is not None]
+        if len(pairs) == len(groups) and self.objection(pairs) is None:
+            return pairs, []
         alone = reason if len(groups) == 1 else self.objection(groups[:1])
         if alone is not None:
             return [], [(g, alone) for g in groups]
@@ -123,7 +142,7 @@ class MaskOracle:
 
     def _repaired(self, groups: Sequence[Group], *, most: int) -> list[Group] | None:
         """Return the groups with the attributes that must follow them, or ``None`` where none make them sound."""
-        everything = tuple(dict.fromkeys(a for g in groups for a in followers(self.model, g)))
+        everything = tuple(dict.fromkeys(a for g in groups for a in self._followers(g)))
         for chosen in attempts(everything, most=most):
             changed = self._with_attributes(groups, chosen.__contains__)
             if self.objection(changed) is None:
@@ -131,16 +150,18 @@ class MaskOracle:
         return None
 
     def _with_attributes(self, groups: Sequence[Group], wanted: Callable[[SizeAttribute], bool]) -> list[Group]:
-        return [
-            replace(g, attributes=(*g.attributes, *(a for a in followers(self.model, g) if wanted(a)))) for g in groups
-        ]
+        return [replace(g, attributes=(*g.attributes, *(a for a in self._followers(g) if wanted(a)))) for g in groups]
+
+    def _followers(self, group: Group) -> tuple[SizeAttribute, ...]:
+        parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
+        return followers(self.model, group, parts)
 
     def objection(self, groups: Sequence[Group]) -> str | None:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
         exact = all(g.verification == "exact" for g in groups)
         for cut in _CUTS:
             removed = [(g, self._draw(g, cut)) for g in groups]
-            reason = self._compare(removed, exact=exact, gradients=cut == _CUTS[0])
+            reason = self._compare(removed, exact=exact, gradients=cut == "first quarter")
             if reason is not None:
                 return reason
         return None
@@ -148,7 +169,9 @@ class MaskOracle:
     def _draw(self, group: Group, cut: str) -> list[int]:
         if cut == "first quarter":
             return list(range(max(1, group.channels // 4)))
-        count = group.channels - 1 if cut == "all but one" else max(1, group.channels // 2)
+        count = group.channels - 1
+        if cut == "random part":
+            count = int(torch.randint(1, max(2, group.channels), (1,), generator=self.generator))
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
     def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> str | None:
@@ -198,6 +221,10 @@ class MaskOracle:
 
         # A network that is written for single precision alone keeps what that precision says.
         return single if _fault(run) is not None else found[0]
+
+
+def _width(group: Group) -> int:
+    return sum(len(row) for row in next(s for s in group.slices if s.produces).positions)
 
 
 def _smaller(model: nn.Module, example_input: Inputs) -> Inputs:

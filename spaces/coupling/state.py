@@ -28,6 +28,8 @@ class Tracker:
     """Where padding stands in tensors that were padded across channels: true there, compact like labels."""
     beside_padding: set[int] = field(default_factory=set)
     """Atoms of channels that padding is added to."""
+    splits: list[tuple[tuple[int, ...], tuple[torch.Tensor, ...]]] = field(default_factory=list)
+    """Where channels were split by given sizes: the sizes, and the labels of each part, one for each channel."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 

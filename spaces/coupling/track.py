@@ -28,6 +28,7 @@ def track(model: nn.Module, inputs: Inputs) -> Tracker:
     for tracker.last in (False, True):
         tracker.values.clear()
         tracker.boxes.clear()
+        tracker.splits.clear()
         tracker.padding.clear()
         _run(tracker, model, inputs)
         tracker.settle_boxes()

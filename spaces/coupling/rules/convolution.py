@@ -19,6 +19,9 @@ def _convolution(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) 
     if known.labels is not None or not known.sources:
         tracker.atoms.fix(labels.unique().tolist(), "it meets a convolution whose weight is computed")
         return opaque(out)
+    if _along_channels(labels, inputs, weight, out):
+        tracker.atoms.mix(labels.unique().tolist())
+        return [Value(tuple(out.shape), tracker.atoms.roots(labels))]
     source = known.sources[0]
     follow(source, known.sources[1:], tracker.atoms)
     made, read = (1, 0) if transposed else (0, 1)
@@ -35,6 +38,15 @@ def _convolution(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) 
             index = tuple(i.view(1, -1, *[1] * (out.dim() - 2)) for i in part.indices)
             meet(Source(part.tensor, part.shape, index), value, tracker.atoms)
     return [Value(tuple(out.shape), tracker.atoms.roots(value))]
+
+
+def _along_channels(labels: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> bool:
+    """Return whether a window runs over channels as if they lay in space, and gives as many as it takes.
+
+    Wang et al., "ECA-Net", CVPR 2020, arXiv:1910.03151.
+    """
+    alone = weight.shape[0] == weight.shape[1] == 1
+    return alone and inputs.shape == out.shape and any(size > 1 for size in labels.shape[2:])
 
 
 def _grouped(tracker: Tracker, source: Source, incoming: torch.Tensor, groups: int, transposed: bool) -> torch.Tensor:

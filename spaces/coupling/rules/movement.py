@@ -40,7 +40,7 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
             return tensors(result)[position]
 
         results.append(moved(value, tensor.shape, apply))
-    _note_boxes(tracker, name, value, results)
+    _note_boxes(tracker, name, value, results, args)
     return results
 
 
@@ -48,14 +48,22 @@ def _without_types(kwargs: Any) -> dict[str, Any]:
     return {k: v for k, v in kwargs.items() if k not in {"dtype", "layout", "device", "pin_memory", "memory_format"}}
 
 
-def _note_boxes(tracker: Tracker, name: str, value: Value, results: list[Value]) -> None:
+def _note_boxes(tracker: Tracker, name: str, value: Value, results: list[Value], args: Any) -> None:
     before = _full_dims(value)
     if name.endswith("view") or name in {"reshape", "_reshape_alias"}:
         labels = results[0].labels
         if labels is not None and _full_dims(results[0]) > before:
             tracker.boxes.append(labels)
+    if name.endswith("split_with_sizes"):
+        _note_sizes(tracker, results, [int(size) for size in args[1]])
     if "split" in name and len(results) > 1 and all(r.labels is not None for r in results):
         _note_split(tracker, results)
+
+
+def _note_sizes(tracker: Tracker, results: list[Value], sizes: list[int]) -> None:
+    parts = [r.labels for r in results if r.labels is not None]
+    if [p.numel() for p in parts] == sizes:  # one label for each channel, the same everywhere else
+        tracker.splits.append((tuple(sizes), tuple(p.flatten() for p in parts)))
 
 
 def _note_split(tracker: Tracker, results: list[Value]) -> None:
