@@ -118,9 +118,9 @@ def _walk(space: SearchSpace, table: Mapping[str, tuple[_Step, ...]]) -> Iterato
         moves = [(n, i) for n, steps in table.items() if n not in gone for i in range(at[n] + 1, len(steps))]
         if not moves:
             return
-        name, index = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
-        at[name] = index
-        if table[name][index].choice.type == "block":
+        name, _ = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
+        at[name] += 1  # towards the best, by the smallest step: networks near each other inherit most
+        if table[name][at[name]].choice.type == "block":
             branch = space.graph.group(name).branch
             gone |= set() if branch is None else set(branch.groups)
         reached = {n: table[n][i] for n, i in at.items() if i >= 0}

@@ -1,0 +1,98 @@
+"""The path of shrinking networks, and what candidates take over along it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from espalier.search.descent import Probe, descent
+from espalier.search.effort import LEAST_SAMPLES, PATH_SHARE, Effort
+from espalier.spaces.policy import Policy
+from espalier.spaces.search_space import SearchSpace
+from espalier.testing.analytic import analytic_graph
+
+WIDTHS = (64, 64)
+
+
+def space() -> SearchSpace:
+    return SearchSpace(analytic_graph(*WIDTHS), channel_multiple=8)
+
+
+def kept(policy: Policy) -> tuple[int, ...]:
+    return tuple(choice.kept for choice in policy.choices.values())
+
+
+def prober(cost, loss):
+    return lambda policy: Probe(cost(*kept(policy)), loss(*kept(policy)))
+
+
+def never() -> bool:
+    return False
+
+
+def test_the_group_that_loses_less_goes_first():
+    # Both groups save alike; the first costs ten times the loss.
+    probe = prober(lambda a, b: a * b, lambda a, b: 10 * (64 - a) + (64 - b))
+    path = [kept(p) for p in descent(space(), probe, levels=4, enough=never)]
+    assert path[0][0] == 64
+    assert path[0][1] < 64
+
+
+def test_every_network_keeps_less_than_the_one_before():
+    probe = prober(lambda a, b: a + 2 * b, lambda a, b: (64 - a) ** 2 + (64 - b) ** 2)
+    path = [kept(p) for p in descent(space(), probe, levels=6, enough=never)]
+    assert len(path) > 2
+    assert all(a >= c and b >= d and (a, b) != (c, d) for (a, b), (c, d) in itertools.pairwise(path))
+
+
+def test_widths_that_gain_nothing_are_no_steps():
+    # A device that computes 32 channels at a time: 40 and 64 cost the same, so do 8 and 32.
+    stairs = prober(lambda a, b: math.ceil(a / 32) + math.ceil(b / 32), lambda a, b: 128 - a - b)
+    path = {width for p in descent(space(), stairs, levels=8, enough=never) for width in kept(p)}
+    assert path <= {32, 64}
+
+
+def test_nothing_to_gain_is_no_path():
+    assert descent(space(), prober(lambda a, b: 5.0, lambda a, b: 0.0), levels=4, enough=never) == ()
+
+
+def test_a_bound_is_passed_early():
+    probe = prober(lambda a, b: a * b, lambda a, b: (64 - a) + (64 - b))
+    bound = 0.3 * 64 * 64
+    path = [kept(p) for p in descent(space(), probe, levels=4, bound=bound, enough=never)]
+    above = [p for p in path if p[0] * p[1] > bound]
+    assert len(above) <= 1
+    assert len(path) - len(above) >= 3
+
+
+def test_without_time_each_group_is_tried_once():
+    tried = []
+
+    def probe(policy: Policy) -> Probe:
+        tried.append(kept(policy))
+        return Probe(float(sum(kept(policy))), 0.0)
+
+    descent(space(), probe, levels=4, enough=lambda: True)
+    assert tried == [(64, 64), (32, 64), (64, 32)]
+
+
+def test_time_is_shared_among_the_levels_that_are_left():
+    effort = Effort(1000, timed=True, rate=100.0)
+    assert effort.on_path(4, 400.0) == int(100 * PATH_SHARE * 100)
+    effort.learn(9000, 100.0, {"train": 8.0, "cost": 2.0})  # 80 of 100 seconds were training
+    assert effort.rate == pytest.approx(9000 / 80)
+    assert effort.on_path(3, 300.0) == int(9000 / 80 * (PATH_SHARE * 100 - 20))
+
+
+def test_without_a_budget_every_candidate_gets_the_same():
+    effort = Effort(1000, timed=False, rate=100.0)
+    assert effort.on_path(4, None) == effort.off_path(None) == 1000
+
+
+def test_the_last_candidate_gets_what_time_is_left():
+    effort = Effort(12_800, timed=True, rate=1000.0)
+    assert effort.off_path(3.0) == 3000
+    assert effort.off_path(100.0) == 12_800
+    assert effort.off_path(0.0) == LEAST_SAMPLES
