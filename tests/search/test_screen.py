@@ -72,25 +72,16 @@ def test_when_a_search_calibrates(given: dict[str, object], seconds: float) -> N
 
 
 def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(screen, "MOST_SECONDS", 1.0)
     monkeypatch.setattr(screen, "LEAST_SECONDS", 1.0)
-    bound = 5.5e6  # about half of the dense network's MACs: a quarter off every group breaks it
-    first = run_search(
-        "digits", out=tmp_path / "run", trials=2, samples=0, calibrate=True, constraints=f"macs<={bound:.0f}"
-    )
-    stored = tmp_path / "run" / CALIBRATION
+    bound = 700  # about half of the dense network's MACs: a quarter off every group breaks it
+    folder, said = tmp_path / "run", {"calibrate": True, "constraints": f"macs<={bound}", "samples": 0, "inherit": False}
+    first = run_search(tiny_task, out=folder, trials=2, **said)
+    stored = folder / CALIBRATION
     before = stored.stat().st_mtime
-    run = run_search(
-        "digits",
-        out=tmp_path / "run",
-        trials=3,
-        samples=0,
-        calibrate=True,
-        constraints=f"macs<={bound:.0f}",
-        resume=True,
-    )
+    run = run_search(tiny_task, out=folder, trials=3, resume=True, **said)
     assert stored.stat().st_mtime == before
     assert len(first.trials) < len(run.trials)
     predicted = [t.predicted for t in run.trials if t.state == "complete"]
