@@ -161,7 +161,7 @@ def _manifest(
         data_fingerprint=run.info.data_fingerprint,
         example_input=input_spec(task.example_input),
         freeze=tuple(task.freeze),
-        samples=configuration.samples,
+        samples=configuration.seen_samples,
         fine_tune_epochs=subject.fine_tune_epochs,
         claimed=dict(configuration.metrics) if from_run else measured,
         claimed_by="run" if from_run else "export",

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..evaluators.hardware.device import load_device
 from ..jsonfile import write_text
 from . import formatting as fmt
+from .fidelity import fidelity_words
 from .page import finite, render
 from .sections.choice import choice
 from .sections.gain import gain
@@ -50,7 +51,7 @@ def report_html(run: Run) -> str:
         title=run.info.task_name,
         facts=_facts(run),
         conditions=_conditions(run),
-        samples=fmt.plural(run.info.samples, "sample"),
+        samples=fidelity_words(run),
         data=finite({name: sections[name] for name in drawn}),
         version=run.info.versions.get("espalier", metadata.version("espalier")),
         **sections,
@@ -76,7 +77,7 @@ def _conditions(run: Run) -> list[dict[str, str]]:
         "Workers": str(options.workers),
         "Precision": ", ".join(options.precision),
         "Dense latency": latency_words(dense.latency_source, dense.latency_error),
-        "Fidelity": f"{fmt.plural(run.info.samples, 'sample')} of fine-tuning",
+        "Fidelity": f"{fidelity_words(run)} of fine-tuning",
         "Seed": str(run.info.seed),
         "Sampler": options.sampler,
         "Data": f"fingerprint {run.info.data_fingerprint[:12]}",

@@ -50,7 +50,7 @@ class Manifest:
     """Shapes and types of the input, see :func:`input_spec`."""
     freeze: tuple[str, ...]
     samples: int
-    """Fidelity: training samples seen in the search after pruning."""
+    """Fidelity: training samples seen in the search since the dense network, inherited ones included."""
     fine_tune_epochs: int
     """Epochs of fine-tuning that the export added to that."""
     claimed: Metrics
