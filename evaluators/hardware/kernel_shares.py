@@ -16,6 +16,8 @@ from .runtimes.base import ProfiledNode
 
 LEAST_MS = 2e-4
 """What a node takes at least once the profiler's own time is subtracted."""
+_MOST_OF_PROFILER_MS = 5e-3
+"""What the profiler adds to a node at most; what a profile is longer by beyond that, the machine was slower by."""
 _KINDS = {
     **dict.fromkeys(("ReduceMean", "GlobalAveragePool", "AveragePool", "MaxPool", "QLinearGlobalAveragePool"), "pool"),
     **dict.fromkeys(("QLinearAveragePool", "GlobalMaxPool", "ReduceMax"), "pool"),
@@ -65,7 +67,7 @@ def kernel_shares(
 
 
 def _without_profiler(times: Sequence[float], latency_ms: float) -> list[float]:
-    extra = max(sum(times) - latency_ms, 0.0) / max(len(times), 1)
+    extra = min(max(sum(times) - latency_ms, 0.0) / max(len(times), 1), _MOST_OF_PROFILER_MS)
     less = [max(time - extra, LEAST_MS) for time in times]
     scale = latency_ms / sum(less) if less else 1.0
     return [time * scale for time in less]

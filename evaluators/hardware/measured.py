@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import cast
@@ -23,6 +23,8 @@ from .node_matching import layer_costs, match_nodes
 from .runtimes import Network, Run, Runtime, runtime_called
 from .runtimes.onnx_files import onnx_file
 from .timing_lock import timing_lock
+
+Clock = Callable[[Run], float]
 
 RUNTIME = "onnxruntime"
 """The default."""
@@ -82,8 +84,8 @@ def measure_network(network: Network, *, runtime: str = RUNTIME, threads: int = 
     found = runtime_called(runtime)
     run = found.prepare(network, threads=threads)
     with timing_lock():
-        per_run = _warm_up(found, run)
-        blocks = [_block(found, run, _block_runs(per_run)) for _ in range(BLOCKS)]
+        per_run = _warm_up(found.seconds, run)
+        blocks = [_block(found.seconds, run, _block_runs(per_run)) for _ in range(BLOCKS)]
     return _summary(blocks)
 
 
@@ -109,15 +111,24 @@ def measure_interleaved(
     return measure_in_turns([(found, run) for run in runs], rounds=rounds)
 
 
-def measure_in_turns(pairs: Sequence[tuple[Runtime, Run]], *, rounds: int = 5) -> list[Measurement]:
-    """Return the latency of each run in its runtime, which may be several, measured in turns."""
+def measure_in_turns(
+    pairs: Sequence[tuple[Runtime, Run]], *, rounds: int = 5, clock: Clock | None = None
+) -> list[Measurement]:
+    """Return the latency of each run in its runtime, which may be several, measured in turns.
+
+    Args:
+        pairs: the runs.
+        rounds: blocks of each, at least 3.
+        clock: the seconds of one call; the runtime's own clock unless given.
+    """
     blocks: list[list[list[float]]] = [[] for _ in pairs]
     with timing_lock():
-        counts = [_block_runs(_warm_up(runtime, run)) for runtime, run in pairs]
+        clocks = [clock or runtime.seconds for runtime, _ in pairs]
+        counts = [_block_runs(_warm_up(seconds, run)) for seconds, (_, run) in zip(clocks, pairs, strict=True)]
         for _ in range(max(rounds, BLOCKS)):
-            for (runtime, run), count, collected in zip(pairs, counts, blocks, strict=True):
+            for seconds, (_, run), count, collected in zip(clocks, pairs, counts, blocks, strict=True):
                 run()  # the one before has emptied the caches
-                collected.append(_block(runtime, run, count))
+                collected.append(_block(seconds, run, count))
     return [_summary(b) for b in blocks]
 
 
@@ -215,11 +226,11 @@ class MeasuredModel:
         return self.device.alignment(precision)
 
 
-def _warm_up(runtime: Runtime, run: Run) -> float:
+def _warm_up(seconds: Clock, run: Run) -> float:
     """Run for a while, at least three times, and return the seconds of the fastest run."""
     fastest, start, count = math.inf, time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < WARM_UP_SECONDS:
-        fastest = min(fastest, runtime.seconds(run))
+        fastest = min(fastest, seconds(run))
         count += 1
     return fastest
 
@@ -229,11 +240,11 @@ def _block_runs(seconds_per_run: float) -> int:
     return min(max(int(BLOCK_SECONDS / seconds_per_run), low), high)
 
 
-def _block(runtime: Runtime, run: Run, count: int) -> list[float]:
+def _block(seconds: Clock, run: Run, count: int) -> list[float]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return [runtime.seconds(run) for _ in range(count)]
+        return [seconds(run) for _ in range(count)]
     finally:
         if collecting:
             gc.enable()

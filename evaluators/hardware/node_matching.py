@@ -22,8 +22,8 @@ _COMPUTE_OPERATORS = frozenset(
         *("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QLinearConvTranspose"),
     )
 )
-_ADDED_BY_RUNTIME = re.compile(r"(_nchwc|_token_\d+|_new_reshape|/MatMulAddFusion|/MatMulScaleFusion/?)+$")
-"""What ONNX Runtime appends to a node's name, or to its output's, as it rewrites the graph."""
+_ADDED_BY_RUNTIME = re.compile(r"^fused |(_nchwc|_token_\d+|_new_reshape|/MatMulAddFusion|/MatMulScaleFusion/?)+$")
+"""What ONNX Runtime adds to a node's name, or to its output's, as it rewrites the graph."""
 
 
 @dataclass(frozen=True)

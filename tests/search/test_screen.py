@@ -77,7 +77,8 @@ def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint
     monkeypatch.setattr(screen, "MOST_SECONDS", 1.0)
     monkeypatch.setattr(screen, "LEAST_SECONDS", 1.0)
     bound = 700  # about half of the dense network's MACs: a quarter off every group breaks it
-    folder, said = tmp_path / "run", {"calibrate": True, "constraints": f"macs<={bound}", "samples": 0, "inherit": False}
+    folder = tmp_path / "run"
+    said = {"calibrate": True, "constraints": f"macs<={bound}", "samples": 0, "inherit": False}
     first = run_search(tiny_task, out=folder, trials=2, **said)
     stored = folder / CALIBRATION
     before = stored.stat().st_mtime
