@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError, describe
-from .calibrate_remote import import_, over_ssh, pack
+from .calibrate_remote import import_, import_into_run, over_ssh, pack, pack_run
 from .options import DataOption, JsonOption
 from .output import note, print_json, refuse_existing, writing
 
@@ -42,6 +42,16 @@ def calibrate(
         Path | None,
         typer.Option(
             "--import", metavar="RESULTS", help="Read in what the agent wrote on the device.", show_default=False
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="With --kit, pack the front of this run instead; with --import, keep its latencies in the run's "
+            "folder, for the report.",
+            show_default=False,
         ),
     ] = None,
     ssh: Annotated[
@@ -80,7 +90,9 @@ def calibrate(
     if ssh is not None and (kit is not None or results is not None):
         got = "--ssh beside --kit or --import"
         raise InputError(describe(got, expected="one of them", remedy="--ssh does what the others do, in one step."))
-    if ssh is not None:
+    if run is not None:
+        _of_run(run, kit, results, ssh, data=data, threads=threads, as_json=as_json)
+    elif ssh is not None:
         over_ssh(task, ssh, out, options=ssh_option or (), python=ssh_python, as_json=as_json, **packing)
     elif results is not None:
         import_(task, results, kit, out, data=data, as_json=as_json)
@@ -89,6 +101,25 @@ def calibrate(
     else:
         how = {"runtime": runtime, "threads": threads, "seconds": 60 * minutes, "precisions": precision.split(",")}
         _this_machine(task, out, data=data, as_json=as_json, **how)
+
+
+def _of_run(
+    run: Path,
+    kit: Path | None,
+    results: Path | None,
+    ssh: str | None,
+    *,
+    data: Path | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    if ssh is not None or (kit is None and results is None):
+        got = f"--run {run} {'with --ssh' if ssh is not None else 'alone'}"
+        raise InputError(describe(got, expected="--kit or --import beside it", remedy="Pack the front: --kit KIT."))
+    if results is not None:
+        import_into_run(run, results, kit, as_json=as_json)
+    elif kit is not None:
+        pack_run(run, kit, data=data, threads=threads, as_json=as_json)
 
 
 def _this_machine(task: str | None, out: Path, *, data: Path | None, as_json: bool, **how: Any) -> None:

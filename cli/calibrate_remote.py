@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, describe
-from .output import note, print_json, refuse_existing, writing
+from .output import note, print_json, refuse_existing, show_table, writing
 
 if TYPE_CHECKING:
     from ..evaluators.hardware.remote.importing import Imported
+    from ..evaluators.hardware.remote.kit import Kit
     from ..evaluators.task import Task
 
 
@@ -39,6 +41,10 @@ def pack(
         freeze=task.freeze,
         progress=lambda done, total: note(f"Packed {done} of {total} networks") if done in (1, total) else None,
     )
+    _say_packed(packed, kit, threads, "--out device.yaml", as_json=as_json)
+
+
+def _say_packed(packed: Kit, kit: Path, threads: int, then: str, *, as_json: bool) -> None:
     if as_json:
         counts = {"networks": len(packed.networks), "size_bytes": packed.size_bytes}
         print_json({"kit": str(kit), "identity": packed.identity, **counts})
@@ -46,7 +52,7 @@ def pack(
     print(f"Written to {kit}: {len(packed.networks)} networks, {packed.size_bytes / 1e6:.1f} MB. On the device:")
     print("  python -m pip install numpy onnxruntime")
     print(f"  python agent.py . --threads {threads}        (in the kit's folder)")
-    print(f"Back here: espalier calibrate --import results.json --kit {kit} --out device.yaml")
+    print(f"Back here: espalier calibrate --import results.json --kit {shlex.quote(str(kit))} {then}")
 
 
 def import_(
@@ -62,6 +68,34 @@ def import_(
     task = _task(reference or packed.subject, data)
     imported = import_results(results, packed.path, task.model(), task.example_input, name=out.stem, freeze=task.freeze)
     _save(imported, out, as_json=as_json)
+
+
+def pack_run(folder: Path, kit: Path, *, data: Path | None, threads: int, as_json: bool) -> None:
+    """Write a kit of a run's front."""
+    from ..reports.on_device import pack_front
+    from ..search.run_folder import open_run
+
+    packed = pack_front(open_run(folder), kit, data=data, threads=threads)
+    _say_packed(packed, kit, threads, f"--run {shlex.quote(str(folder))}", as_json=as_json)
+
+
+def import_into_run(folder: Path, results: Path, kit: Path | None, *, as_json: bool) -> None:
+    """Keep what a device took for a run's front in the run's folder, and show it beside what the run claims."""
+    from ..reports.on_device import import_timings
+    from ..reports.sections.on_device import on_device
+    from ..search.run_folder import open_run
+
+    run = open_run(folder)
+    with writing(folder):
+        import_timings(run, results, kit or results.parent)
+    found = on_device(run)[-1]
+    if as_json:
+        print_json(found)
+        return
+    rows = [tuple(row[key] for key in ("name", "claimed", "interval", "measured", "within")) for row in found["rows"]]
+    show_table(("network", "claimed", "interval", "measured", "within"), rows, title=f"Latencies on {found['device']}")
+    print(f"{found['inside']} of {found['count']} within the claimed interval; rank correlation {found['rank']}.")
+    print(f"Next: {shlex.join(['espalier', 'report', str(folder)])}")
 
 
 def over_ssh(

@@ -63,7 +63,7 @@ def export(
     _check_epochs(fine_tune_epochs)
     check_free(out)
     with torch_threads(run.info.options.threads_per_worker):
-        subject = _subject(run, str(pick), _parsed(constraints), task or _task(run, data), fine_tune_epochs)
+        subject = _subject(run, str(pick), _parsed(constraints), task or task_of_run(run, data), fine_tune_epochs)
         with _beside(out) as folder:
             write_files(subject, folder, wanted, command_out=out)
     return out
@@ -99,7 +99,12 @@ def _parsed(constraints: Sequence[Constraint | str]) -> tuple[Constraint, ...]:
     return tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints)
 
 
-def _task(run: Run, data: Path | str | None) -> Task:
+def task_of_run(run: Run, data: Path | str | None = None) -> Task:
+    """Return the task of a run, loaded again.
+
+    Raises:
+        InputError: the run was searched with a Python object, or the task cannot be loaded.
+    """
     if run.info.task_reference is None:
         raise InputError(
             describe(
@@ -116,7 +121,7 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
     configuration = run.pick(pick, constraints)
     dense = task.model().eval()
     refuse_other_network(dense, run.info.model_fingerprint, where=str(run.path), task=task.name)
-    _refuse_other_data(run, task)
+    refuse_other_data(run, task)
     weights = run.weights_path(configuration.trial)
     if weights is None:
         raise InputError(
@@ -149,7 +154,12 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
     )
 
 
-def _refuse_other_data(run: Run, task: Task) -> None:
+def refuse_other_data(run: Run, task: Task) -> None:
+    """Check that ``task`` holds the data that ``run`` was searched with.
+
+    Raises:
+        InputError: it holds other data.
+    """
     found = data_fingerprint(task)
     if found != run.info.data_fingerprint:
         raise InputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import formatting as fmt
 from ..rank_correlation import rank_correlation
 from .networks import Network, dense_network, latency_words, picked
+from .on_device import on_device
 
 if TYPE_CHECKING:
     from ...evaluators.configuration import Configuration
@@ -22,6 +23,7 @@ def trust(run: Run) -> dict[str, Any]:
         "latency": latency_agreement(run),
         "predicted": prediction_agreement(run),
         "slower": [{"trial": slow, "than": fast} for slow, fast in sorted(run.slower_than.items())],
+        "on_device": on_device(run),
         "rungs": rung_correlation(run),
         "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
         "samples": run.info.samples,

@@ -37,6 +37,9 @@ def test_bad_input_exits_with_2(espalier, tiny_task, tmp_path):
         ("calibrate", "--import", tmp_path / "results.json", "--out", tmp_path / "a.yaml"),
         ("calibrate", tiny_task, "--ssh", "-oProxyCommand=id", "--out", tmp_path / "a.yaml"),
         ("calibrate", tiny_task, "--ssh", "host", "--kit", tmp_path / "kit"),
+        ("calibrate", "--run", tmp_path / "run"),
+        ("calibrate", "--run", tmp_path / "run", "--ssh", "host"),
+        ("calibrate", "--run", tmp_path / "run", "--kit", tmp_path / "kit"),
     )
     for words in cases:
         result = espalier(*words)

@@ -11,12 +11,16 @@ class _Listed(Protocol):
     @property
     def precision(self) -> str: ...
 
+    @property
+    def origin(self) -> str: ...
+
 
 def kit_readme(subject: str, networks: Sequence[_Listed], files: Mapping[str, Mapping[str, Any]], threads: int) -> str:
     """Return the text that tells whoever has the device what to run there."""
     counts = Counter(n.precision for n in networks)
     described = ", ".join(f"{count} at {precision}" for precision, count in counts.items())
     megabytes = sum(int(entry["bytes"]) for entry in files.values()) / 1e6
+    then = "--run RUN" if any(n.origin == "front" for n in networks) else "--out device.yaml"
     return f"""# A kit that times networks on a device
 
 It holds {len(networks)} networks ({described}; {megabytes:.1f} MB) made of `{subject}`, and `agent.py`, which
@@ -45,7 +49,7 @@ goes into another file: `--threads 4 --out results-4.json`.
 ## Back home
 
 ```console
-$ espalier calibrate --import results.json --kit KIT --out device.yaml
+$ espalier calibrate --import results.json --kit KIT {then}
 ```
 
 `KIT` is this folder, or its zip file, as it was packed.
