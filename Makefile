@@ -10,7 +10,7 @@ ZOO := .zoo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench bench-cost bench-quality fit-devices bench-mixed bench-criteria zoo chromium
+.PHONY: help demo test test-all lint bench bench-cost bench-quality bench-devices fit-devices bench-mixed bench-criteria zoo chromium
 
 help:
 	@echo "make demo      search, report and export a small network, end to end (demo-run/)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-mixed     a policy of channels, 2:4, a dropped block and int8, searched and verified on CIFAR-10"
 	@echo "make bench-criteria  how well criteria foretell what channels are worth, on CIFAR-10"
 	@echo "make bench-quality  fronts beside published methods at equal CPU seconds; resumable, in parts (docs/quality.md)"
+	@echo "make bench-devices   one network searched for four devices, and why the fronts differ; resumable"
 	@echo "make zoo       trace and prune 47 architectures, an hour (bench-results/zoo.json)"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -59,6 +60,11 @@ fit-devices: $(INSTALLED)
 bench-cost: $(INSTALLED)
 	mkdir -p bench-results
 	$(ONE_THREAD) $(BIN)/python benchmarks/cost_models.py --json bench-results/cost_models.json $(COST_OPTIONS)
+
+# Needs Arm's compiler for ethos-u55-128: pip install 'espalier[ethos-u]'. Without it a roofline stands in, with a warning.
+bench-devices: $(INSTALLED)
+	mkdir -p bench-results
+	$(ONE_THREAD) $(BIN)/python benchmarks/four_devices.py --json bench-results/four_devices.json
 
 bench-mixed: $(INSTALLED)
 	mkdir -p bench-results

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from itertools import combinations
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 TOLD = 3
 """Groups that are put into words."""
+_NOISE = 2.0
+"""Standard errors of the difference of two means below which it is called noise."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,19 @@ class GroupDifference:
     """Mean share kept over the front's pruned members, run by run; ``None`` where there are none."""
     share: tuple[float | None, ...]
     """Share of the dense network's latency in the group's layers, run by run; ``None`` where it is not known."""
+    error: tuple[float | None, ...] = ()
+    """Standard error of each mean; ``None`` where there are fewer than two members."""
 
     @property
     def spread(self) -> float:
         """Largest difference between two runs' kept shares."""
-        known = [value for value in self.kept if value is not None]
-        return max(known) - min(known) if known else 0.0
+        return _range(self.kept)
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether two runs' means lie further apart than their standard errors explain."""
+        known = [(k, e) for k, e in zip(self.kept, self.error, strict=False) if k is not None and e is not None]
+        return any(abs(a - b) > _NOISE * (e**2 + f**2) ** 0.5 for (a, e), (b, f) in combinations(known, 2))
 
     def cells(self) -> list[str]:
         """Return one cell per run."""
@@ -50,19 +60,47 @@ class DeviceDifferences:
     """What of the devices differs: a title, and one text per run."""
     groups: tuple[GroupDifference, ...]
     """Largest difference first."""
+    policies: tuple[int, ...] = ()
+    """How many policies each front holds."""
+    common: int = 0
+    """How many of them are on every front."""
 
     def sentences(self) -> tuple[str, ...]:
-        """Return the explanation in words."""
-        steps = (f"{title} {_each(self.runs, texts)}." for title, texts in self.steps)
-        told = [each for each in self.groups[:TOLD] if each.spread >= 0.005]
-        return (*steps, *(f"{each.group} keeps {_each(self.runs, each.cells())}." for each in told))
+        """Return the explanation in words: the steps, the policies in common, and groups, those that differ most."""
+        steps = tuple(f"{title} {_each(self.runs, texts)}." for title, texts in self.steps)
+        kept = [each for each in self.groups if each.spread >= 0.005][:TOLD]
+        weighed = sorted(self.groups, key=lambda each: -_range(each.share))
+        others = [each for each in weighed if _range(each.share) >= 0.005 and each not in kept][:TOLD]
+        return (*steps, self._common(), *map(self._kept, kept), *map(self._weighed, others))
+
+    def _common(self) -> str:
+        same = "" if any(each.spread >= 0.005 for each in self.groups) else " They keep the same of every group."
+        counts = _each(self.runs, ["1 policy" if count == 1 else f"{count} policies" for count in self.policies])
+        return f"Of {counts}, {self.common} are on all fronts.{same}"
+
+    def _kept(self, group: GroupDifference) -> str:
+        noise = "" if group.beyond_noise else "; with so few members this may be chance"
+        return f"{group.group} keeps {_each(self.runs, group.cells())}{noise}."
+
+    def _weighed(self, group: GroupDifference) -> str:
+        shares = [UNKNOWN if value is None else fmt.percent(value) for value in group.share]
+        return f"{group.group} takes {_each(self.runs, shares)} of the dense latency."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
         return {
             "steps": [{"what": title, "runs": list(texts)} for title, texts in self.steps],
+            "policies": list(self.policies),
+            "policies_on_all_fronts": self.common,
             "groups": [
-                {"group": g.group, "kept": list(g.kept), "share_of_dense_latency": list(g.share)} for g in self.groups
+                {
+                    "group": g.group,
+                    "kept": list(g.kept),
+                    "share_of_dense_latency": list(g.share),
+                    "standard_error": list(g.error),
+                    "beyond_noise": g.beyond_noise,
+                }
+                for g in self.groups
             ],
         }
 
@@ -73,19 +111,27 @@ def device_differences(names: Sequence[str], runs: Sequence[Run]) -> DeviceDiffe
     same = all([g.name for g in run.graph_summary.groups] == [g.name for g in groups] for run in runs)
     if len({run.info.device for run in runs}) < 2 or not same:
         return None
-    found = [
-        GroupDifference(g.name, tuple(_kept(run, g) for run in runs), tuple(_share(run, g) for run in runs))
-        for g in groups
-    ]
+    found = [_difference(group, runs) for group in groups]
     found.sort(key=lambda each: -each.spread)
-    return DeviceDifferences(tuple(names), _steps(runs), tuple(found))
+    fronts = [{c.policy for c in run.front.configurations} for run in runs]
+    counts = tuple(len(front) for front in fronts)
+    return DeviceDifferences(tuple(names), _steps(runs), tuple(found), counts, len(set.intersection(*fronts)))
 
 
-def _kept(run: Run, group: GroupSummary) -> float | None:
+def _difference(group: GroupSummary, runs: Sequence[Run]) -> GroupDifference:
+    shares = [_kept(run, group) for run in runs]
+    return GroupDifference(
+        group.name,
+        kept=tuple(mean(s) if s else None for s in shares),
+        share=tuple(_share(run, group) for run in runs),
+        error=tuple(stdev(s) / len(s) ** 0.5 if len(s) > 1 else None for s in shares),
+    )
+
+
+def _kept(run: Run, group: GroupSummary) -> list[float]:
     policies = [c.policy for c in run.front.configurations]
     pruned = [p for p in policies if any(choice.sparsity for choice in p.choices.values())]
-    shares = [1 - p.choices.get(group.name, Choice.keep_all(group.channels)).sparsity for p in pruned]
-    return mean(shares) if shares else None
+    return [1 - p.choices.get(group.name, Choice.keep_all(group.channels)).sparsity for p in pruned]
 
 
 def _share(run: Run, group: GroupSummary) -> float | None:
@@ -136,6 +182,11 @@ def _limit(limit: Quantity | None) -> str:
 def _cell(kept: float | None, share: float | None) -> str:
     text = "nothing known" if kept is None else fmt.percent(kept)
     return text if share is None else f"{text} (at {fmt.percent(share)} of the dense latency)"
+
+
+def _range(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return max(known) - min(known) if known else 0.0
 
 
 def _each(names: Sequence[str], texts: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from espalier.reports.comparison import compare
+from espalier.reports.device_differences import DeviceDifferences, GroupDifference
 from espalier.search.run_search import run_search
 
 
@@ -39,6 +40,25 @@ def test_steps_and_kept_channels_by_hand(known_run: Any, board_run: Any) -> None
     assert kept["head.hidden"] == pytest.approx(((0.75 + 0.5 + 0.25 + 57 / 128) / 4, 0.25))
     share = {g.group: g.share for g in found.groups}
     assert share["stage1.0.conv1"] == (pytest.approx(0.35), None)
+    # The second front is the dense network and 0.25, which the first front holds too.
+    assert (found.policies, found.common) == ((5, 2), 2)
+    assert "Of 5 policies in run, 2 policies in board, 2 are on all fronts." in found.sentences()
+
+
+def test_a_difference_is_told_from_noise() -> None:
+    # Standard errors of the difference: 0.05 and 0.1.
+    assert GroupDifference("g", (0.5, 0.61), (None, None), (0.03, 0.04)).beyond_noise
+    assert not GroupDifference("g", (0.5, 0.61), (None, None), (0.06, 0.08)).beyond_noise
+    assert not GroupDifference("g", (0.5, 0.9), (None, None), (0.01, None)).beyond_noise
+
+
+def test_groups_that_only_weigh_differently_are_told() -> None:
+    groups = (GroupDifference("a", (0.5, 0.5), (0.2, 0.3)), GroupDifference("b", (0.5, 0.5), (0.4, 0.4)))
+    found = DeviceDifferences(("one", "two"), (), groups, (3, 3), 3).sentences()
+    assert [text.replace("\u202f", " ") for text in found] == [
+        "Of 3 policies in one, 3 policies in two, 3 are on all fronts. They keep the same of every group.",
+        "a takes 20 % in one, 30 % in two of the dense latency.",
+    ]
 
 
 def test_the_explanation_is_told_everywhere(known_run: Any, board_run: Any, tmp_path: Path) -> None:
@@ -48,7 +68,7 @@ def test_the_explanation_is_told_everywhere(known_run: Any, board_run: Any, tmp_
     assert "Why the fronts differ" in html
     assert "stage2.0.conv1" in html
     groups = found.to_dict()["device_differences"]["groups"]
-    assert {"group", "kept", "share_of_dense_latency"} == set(groups[0])
+    assert {"group", "kept", "share_of_dense_latency", "standard_error", "beyond_noise"} == set(groups[0])
 
 
 @pytest.mark.slow
