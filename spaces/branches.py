@@ -75,6 +75,8 @@ def _among(first: torch.Tensor, count: int) -> Any:
     return (first, *[None] * (count - 1)) if count else first
 
 
+_MISSES = 3
+"""After so many ends of a kind that cannot be dropped the others are not tried."""
 Differs = Callable[[nn.Module, nn.Module], float | None]
 """How far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
 
@@ -168,6 +170,8 @@ class _Judge:
     flow: Flow
     differs: Differs
     groups: Sequence[Group]
+    misses: int = 0
+    """How many ends of the present kind, one after another, cannot be dropped in any way."""
 
     def judge(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
         """Return for each end the first of its variants that is sound, if any, in order."""
@@ -177,15 +181,19 @@ class _Judge:
             kinds.setdefault((type(self.model.get_submodule(parent)).__qualname__, name), []).append(end)
         found: dict[str, Branch] = {}
         for ends in kinds.values():
+            self.misses = 0
             found.update(self._settle({end: branches[end] for end in ends}, 0))
         return [found[end] for end in branches if end in found]
 
     def _settle(self, branches: Mapping[str, Sequence[Branch]], likely: int) -> dict[str, Branch]:
         """Settle ends of one kind: what the first needs, its like in other blocks are tried with together."""
+        if self.misses >= _MISSES:
+            return {}
         first, *rest = branches
         tried = sorted(range(len(branches[first])), key=lambda i: i != likely)
         sound = next((i for i in tried if self._sound([branches[first][i]])), None)
         found = {} if sound is None else {first: branches[first][sound]}
+        self.misses = self.misses + 1 if sound is None else 0
         if not rest:
             return found
         chosen = {end: branches[end][sound or 0] for end in rest if len(branches[end]) > (sound or 0)}
@@ -223,7 +231,7 @@ def _variants(flow: Flow, end: str, idle: frozenset[str], groups: Sequence[Group
     """Yield the ways in which a branch may be dropped, those that leave most in place first."""
     inside = tuple(g.name for g in groups if set(g.layers) <= {*idle, end})
     entry = next(n for n in flow.order if n in idle or n == end)
-    strides = _strides(flow.inputs[entry], flow.outputs[end])
+    strides = () if end in flow.channels_last else _strides(flow.inputs[entry], flow.outputs[end])
     for place in _places(flow, end, idle):
         others = tuple(n for n in flow.order if n in idle and not _related(n, place))
         for skipped in dict.fromkeys((_whole(flow, others, place), others)):

@@ -124,14 +124,14 @@ def _group(model: nn.Module, name: str, units: list[Unit], tracker: Tracker, sta
         for tensor, dim in units[0].members
     )
     cut = [key for key in units[0].members if key[0] in tracker.whole_groups and key[1] == 0]
-    whole = tuple(_whole_groups(key, units, tensors[key[0]].shape[0], model.get_submodule(_layer(key))) for key in cut)
+    held = [(key, getattr(model.get_submodule(_layer(key)), "groups", None)) for key in cut]
+    whole = tuple(_whole_groups(key, units, tensors[key[0]].shape[0], n) for key, n in held if isinstance(n, int))
     verification = "shape" if any(u.mixed for u in units) else "exact"
     return Group(name, len(units), slices, verification, stages.get(name.partition("#")[0], 0), attributes=whole)
 
 
-def _whole_groups(key: Key, units: list[Unit], rows: int, layer: nn.Module) -> SizeAttribute:
+def _whole_groups(key: Key, units: list[Unit], rows: int, groups: int) -> SizeAttribute:
     """Return the groups of a convolution, which go with its filters; several groups of channels may share them."""
-    groups = int(layer.groups)  # pyright: ignore[reportArgumentType]
     per = tuple(len(unit.members[key]) * groups // rows for unit in units)
     return SizeAttribute(_layer(key), "groups", None, groups, per if sum(per) < groups else ())
 

@@ -42,6 +42,8 @@ class Flow:
     """Every module that ran, not layers alone: lists of layers do not."""
     returns: dict[str, int] = field(default_factory=dict)
     """How many values a module returned, where that is a tuple; the first one counts as its output."""
+    channels_last: set[str] = field(default_factory=set)
+    """Layers whose channels are the last dimension of what they make."""
     made: dict[str, _Place] = field(default_factory=dict)
     """Where each layer's output comes from."""
     parameters: dict[str, frozenset[int]] = field(default_factory=dict)
@@ -160,6 +162,8 @@ def _watched(network: nn.Module, flow: Flow) -> Iterator[dict[str, tuple[Any, in
                 flow.repeated.add(name)
             elif args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
                 flow.order.append(name)
+                if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:
+                    flow.channels_last.add(name)
                 flow.inputs[name], flow.outputs[name] = args[0].shape, output.shape
                 made[name] = output.grad_fn, output.output_nr
 

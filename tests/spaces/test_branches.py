@@ -64,3 +64,28 @@ def test_layers_that_are_multiplied_with_zeros_are_idle():
     assert flow.idle(["gate"]) == {"scale", "value"}
     assert flow.idle(["stem"]) == frozenset()
     assert flow.idle(["head"]) == {"stem", "scale", "value", "gate"}
+
+
+class Windows(nn.Module):
+    """Linear layers over tokens in windows: four dimensions, of which the last has the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(3, 8), nn.Linear(8, 2)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(8, 12), nn.GELU(), nn.Linear(12, 8)) for _ in range(2)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.enter(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.leave(x)
+
+
+def test_branches_over_windows_of_tokens_are_found():
+    torch.manual_seed(0)
+    model, x = Windows().eval(), torch.randn(1, 1, 5, 3)
+    graph = trace(model, x)
+    ends = {g.name: g.branch.end for g in graph if g.branch}
+    assert ends == {"blocks.0.0": "blocks.0.2", "blocks.1.0": "blocks.1.2"}
+    choices = {"blocks.0.0": Choice("block", None, kept=0, of=1)}
+    assert prune(model, graph, Policy.of(graph, choices))(x).shape == (1, 1, 5, 2)

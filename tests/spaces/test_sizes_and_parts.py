@@ -136,5 +136,22 @@ def test_channels_go_two_by_two_where_one_alone_fails():
     assert small[0].out_channels == 2
 
 
+class Blurred(nn.Module):
+    """Smooths each channel with a fixed window that a buffer holds; no layer of PyTorch's."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.full((channels, 1, 3, 3), 1 / 9))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self.get_buffer("window"), padding=1, groups=x.shape[1])
+
+
+def test_channels_that_a_buffer_convolves_one_by_one_are_cut():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), Blurred(8), nn.Conv2d(8, 2, 1)).eval()
+    assert _found(trace(model, torch.zeros(1, 3, 8, 8))) == {"0": (8, "exact")}
+
+
 def _found(graph: Graph) -> dict[str, tuple[int, str]]:
     return {g.name: (g.channels, g.verification) for g in graph}
