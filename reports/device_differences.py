@@ -76,7 +76,7 @@ class DeviceDifferences:
     def _common(self) -> str:
         same = "" if any(each.spread >= 0.005 for each in self.groups) else " They keep the same of every group."
         counts = _each(self.runs, ["1 policy" if count == 1 else f"{count} policies" for count in self.policies])
-        return f"Of {counts}, {self.common} are on all fronts.{same}"
+        return f"Of {counts}, {self.common} {'is' if self.common == 1 else 'are'} on all fronts.{same}"
 
     def _kept(self, group: GroupDifference) -> str:
         noise = "" if group.beyond_noise else "; with so few members this may be chance"
