@@ -230,8 +230,6 @@ class Device(_Strict):
             raise ValueError("sparse_kernels without a sparse_kernels_source")
         if self.in_place and len(self.in_place_source) < 8:
             raise ValueError("in_place without an in_place_source")
-        if not set(self.in_place) <= set(self.precisions):
-            raise ValueError(f"in_place names {', '.join(self.in_place)}; name what is among the precisions")
         for precision in self.precisions:
             if precision not in self.channel_multiple:
                 raise ValueError(f"channel_multiple lacks {precision}, which is among the precisions")
