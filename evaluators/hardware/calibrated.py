@@ -12,6 +12,7 @@ from pydantic import Field
 from ...errors import InputError, describe
 from ...jsonfile import write_text
 from ..counting import element_bytes
+from .calibration_networks import FAMILY_END
 from .calibration_table import Calibration
 from .device import Device, FitError, load_device
 from .features import Array
@@ -83,6 +84,9 @@ def calibrated_device(
 def held_out_error(calibration: Calibration, precision: str, *, command: str) -> FitError:
     """Return how far the learned model is off on networks that it has not seen: each is in one of five folds.
 
+    Where the networks are of several families, each family is told from the others instead: what will be asked about
+    is in general of none of them.
+
     Raises:
         InputError: fewer than nine networks were measured at this precision.
     """
@@ -91,10 +95,13 @@ def held_out_error(calibration: Calibration, precision: str, *, command: str) ->
     if len(measured) < LEAST_NETWORKS:
         got = f"{len(measured)} networks measured at {precision}"
         raise InputError(describe(got, expected=f"at least {LEAST_NETWORKS}", remedy="Calibrate for longer."))
-    predicted = cross_validated_ms(part, element_bytes=element_bytes(precision))
+    families = [t.origin.rpartition(FAMILY_END)[0] for t in part.timings]
+    apart = len(set(families)) > 1 and all(families)
+    predicted = cross_validated_ms(part, element_bytes=element_bytes(precision), families=families if apart else None)
+    held = "each family told from the others" if apart else "each held out in one of five folds"
     source = (
         f"{part.subject}, timed on {part.processor} with {part.runtime} {part.runtime_version}, "
-        f"{part.threads} thread(s); each held out in one of five folds"
+        f"{part.threads} thread(s); {held}"
     )
     error = fit_error(predicted, measured, fitted=len(measured), method="held-out", source=source, command=command)
     return error.model_copy(update={"interval_90": conformal_width(predicted, measured)})

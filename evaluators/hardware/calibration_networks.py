@@ -13,6 +13,8 @@ from .calibration_variants import STEPS, Variant
 
 _SIZES = (8, 16, 24, 32, 48)
 _MAX_WIDTH = 160
+FAMILY_END = ", step "
+"""Between a network's family and the step of its widths, in what it says of its origin."""
 
 
 class _Residual(nn.Module):
@@ -107,9 +109,9 @@ def plain(generator: torch.Generator, multiple: int) -> tuple[nn.Module, torch.T
     """Return 3x3 convolutions one after the other, halving the image now and then."""
     width = _width(generator, multiple)
     layers: list[nn.Module] = [_conv(3, width, 3)]
-    for index in range(2 + _draw(generator, 4)):
+    for index in range(4 + _draw(generator, 6)):
         wider = _width(generator, multiple)
-        layers.append(_conv(width, wider, 3 if _draw(generator, 4) else 1, stride=1 + index % 2))
+        layers.append(_conv(width, wider, 3 if _draw(generator, 4) else 1, stride=1 + (index % 3 == 1)))
         width = wider
     return _classifier(layers, width), _image(generator)
 
@@ -133,7 +135,7 @@ def separable(generator: torch.Generator, multiple: int) -> tuple[nn.Module, tor
     """Return depthwise and pointwise convolutions in turn, some as inverted residuals."""
     width = _width(generator, multiple)
     layers: list[nn.Module] = [_conv(3, width, 3, stride=1 + _draw(generator, 2))]
-    for _ in range(3 + _draw(generator, 3)):
+    for _ in range(3 + _draw(generator, 5)):
         if _draw(generator, 2):
             inner = _width(generator, multiple)
             last = nn.Sequential(nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width))
@@ -180,7 +182,7 @@ def diverse_networks(generator: torch.Generator, families: tuple[str, ...] = tup
     for number in count():
         family, step = families[number % len(families)], STEPS[(number // len(families)) % len(STEPS)]
         network, example_input = FAMILIES[family](generator, step)
-        yield Variant(network, example_input, f"{family}, step {step}")
+        yield Variant(network, example_input, f"{family}{FAMILY_END}{step}")
 
 
 def _classifier(layers: list[nn.Module], width: int) -> nn.Module:

@@ -126,6 +126,20 @@ def tiled_macs(shapes: KernelShapes, inputs: int, outputs: int) -> Array:
     return shapes.column("macs") * per_input * per_output
 
 
+def blocked_layouts(shapes: KernelShapes, block: int) -> tuple[Array, Array]:
+    """Return whether each kernel can run in a layout of blocks of channels, and whether it then wants its input in it.
+
+    Read off profiles of ONNX Runtime 1.31 on AVX-512: a convolution runs blocked where its input channels are a
+    multiple of 4, or fewer than a block, which it reads as they are; outputs are padded to whole blocks.
+    """
+    convolution = np.isin(shapes.kinds, [_KIND[kind] for kind in CONVOLUTIONS])
+    depthwise = shapes.kinds == _KIND["depthwise_conv"]
+    inputs = shapes.column("in_channels")
+    direct = (inputs < block) & ~depthwise
+    runs = convolution & (direct | (inputs % 4 == 0))
+    return runs, runs & ~direct
+
+
 def features(shapes: KernelShapes, *, element_bytes: int) -> tuple[Array, tuple[str, ...]]:
     """Return a row of features per kernel, of shape (kernels, features), and the features' names."""
     found: dict[str, Array] = {}
@@ -174,7 +188,7 @@ def _neighbours(shapes: KernelShapes, found: dict[str, Array]) -> None:
         "last_after": shapes.consumers[:, 1],
     }
     width = shapes.column("width")
-    layouts = {block: _layouts(shapes, block) for block in (8, 16)}
+    layouts = {block: blocked_layouts(shapes, block) for block in (8, 16)}
     for name, rows in places.items():
         there = rows >= 0
         found[f"{name}_kind"] = np.where(there, shapes.kinds[rows], _NONE)
@@ -185,20 +199,6 @@ def _neighbours(shapes: KernelShapes, found: dict[str, Array]) -> None:
     for block, (runs, takes) in layouts.items():
         found[f"blocked_{block}"], found[f"takes_blocks_{block}"] = runs, takes
         found[f"whole_blocks_{block}"] = runs & (width % block == 0)
-
-
-def _layouts(shapes: KernelShapes, block: int) -> tuple[Array, Array]:
-    """Return whether each kernel can run in a layout of blocks of channels, and whether it then wants its input in it.
-
-    Read off profiles of ONNX Runtime 1.31 on AVX-512: a convolution runs blocked where its input channels are a
-    multiple of 4, or fewer than a block, which it reads as they are; outputs are padded to whole blocks.
-    """
-    convolution = np.isin(shapes.kinds, [_KIND[kind] for kind in CONVOLUTIONS])
-    depthwise = shapes.kinds == _KIND["depthwise_conv"]
-    inputs = shapes.column("in_channels")
-    direct = (inputs < block) & ~depthwise
-    runs = convolution & (direct | (inputs % 4 == 0))
-    return runs, runs & ~direct
 
 
 def _rounding(channels: Array, block: int) -> Array:

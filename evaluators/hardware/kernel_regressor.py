@@ -1,8 +1,8 @@
 """What a fused kernel takes, learned from kernels that were measured: trees on the log of time over a fitted roofline.
 
 P. Geurts, D. Ernst and L. Wehenkel, "Extremely randomized trees", 2006. The roofline carries what grows with a kernel's
-size, so that the trees are left with what is bounded: blocks, layouts, fusion. It is linear here, per kind of kernel:
-tiled MACs, elements read, written and held, and an overhead, none of them below zero.
+size, so that the trees are left with what is bounded: blocks, layouts, fusion. It is linear here, for each kind of
+kernel in and out of a layout of blocks: tiled MACs, elements read, written and held, an overhead, none below zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 from sklearn.ensemble import ExtraTreesRegressor
 
 from .calibration_table import Calibration, CalibrationRow
-from .features import Array, KernelShapes, features, shapes_of, tiled_macs
+from .features import Array, KernelShapes, blocked_layouts, features, shapes_of, tiled_macs
 
 TREES = 100
 _TILE = 16
@@ -23,6 +23,9 @@ _LEAST_MS = 2e-4
 """Below this a kernel's time is the profiler's noise."""
 _LEAST_FOR_ROOFLINE_MS = 2e-3
 _REWEIGHTED = 5
+_LEAST_KERNELS = 25
+"""Of a kind in one layout, for coefficients of its own."""
+_ANY_LAYOUT = 2
 _SCALE = np.array([1e-7, 1e-5, 1e-5, 1e-5, 1e-3])
 """Brings the terms of the linear roofline to like sizes."""
 
@@ -41,7 +44,8 @@ class KernelTimes:
 class KernelRegressor:
     """Predicts kernels of networks like those that it was fitted to."""
 
-    roofline: Mapping[int, Array]
+    roofline: Mapping[tuple[int, int], Array]
+    """Coefficients by kind and layout."""
     trees: ExtraTreesRegressor
     element_bytes: int
 
@@ -77,23 +81,31 @@ class KernelRegressor:
         return KernelTimes(np.exp(each.mean(axis=0)) * _roofline(shapes, self.roofline), each.std(axis=0))
 
 
-def cross_validated_ms(calibration: Calibration, *, element_bytes: int, folds: int = 5, trees: int = TREES) -> Array:
+def cross_validated_ms(
+    calibration: Calibration,
+    *,
+    element_bytes: int,
+    folds: int = 5,
+    families: Sequence[str] | None = None,
+    trees: int = TREES,
+) -> Array:
     """Return what each network is predicted to take by a regressor that has not seen it, of shape (networks,).
 
     Args:
         calibration: of one precision.
         element_bytes: of a weight or activation at that precision.
         folds: the networks are split into so many parts, each predicted from the others.
+        families: of each network; each family is then a part.
         trees: of each regressor.
     """
     networks = list(calibration.by_network().values())
-    folds = min(folds, len(networks))
+    parts = [i % folds for i in range(len(networks))] if families is None else families
     predicted = np.zeros(len(networks))
-    for fold in range(folds):
-        held = range(fold, len(networks), folds)
-        rest = [rows for i, rows in enumerate(networks) if i % folds != fold]
+    for part in dict.fromkeys(parts):
+        held = [i for i, other in enumerate(parts) if other == part]
+        rest = [rows for rows, other in zip(networks, parts, strict=True) if other != part]
         regressor = KernelRegressor.fit(rest, element_bytes=element_bytes, trees=trees)
-        predicted[list(held)] = totals(regressor, [networks[i] for i in held])
+        predicted[held] = totals(regressor, [networks[i] for i in held])
     return predicted
 
 
@@ -108,26 +120,43 @@ def _terms(shapes: KernelShapes) -> Array:
     return np.stack([*columns, np.ones(len(shapes.kinds))], axis=1) * _SCALE
 
 
-def _fit_roofline(shapes: KernelShapes, times: Array) -> dict[int, Array]:
-    """Return non-negative coefficients per kind, by least squares on errors relative to time and prediction alike.
+def _fit_roofline(shapes: KernelShapes, times: Array) -> dict[tuple[int, int], Array]:
+    """Return non-negative coefficients, by least squares on errors relative to time and prediction alike.
 
     Relative to the time alone, kernels that fall out of the fast path would count for little, and the fit be too low.
     """
     terms = _terms(shapes)
-    floors = np.maximum(times, _LEAST_FOR_ROOFLINE_MS)
+    blocked = _blocked(shapes)
     found = {}
-    for kind in np.unique(shapes.kinds):
-        rows = shapes.kinds == kind
-        predicted = floors[rows]
-        for _ in range(_REWEIGHTED):
-            weights = 1 / np.sqrt(floors[rows] * predicted)
-            found[int(kind)] = nnls(terms[rows] * weights[:, None], times[rows] * weights)[0]
-            predicted = np.maximum(terms[rows] @ found[int(kind)], _LEAST_FOR_ROOFLINE_MS)
+    for kind in np.unique(shapes.kinds).tolist():
+        of_kind = shapes.kinds == kind
+        found[kind, _ANY_LAYOUT] = _coefficients(terms[of_kind], times[of_kind])
+        for layout in (0, 1):
+            rows = of_kind & (blocked == layout)
+            if rows.sum() >= _LEAST_KERNELS:
+                found[kind, layout] = _coefficients(terms[rows], times[rows])
     return found
 
 
-def _roofline(shapes: KernelShapes, coefficients: Mapping[int, Array]) -> Array:
+def _coefficients(terms: Array, times: Array) -> Array:
+    floors = np.maximum(times, _LEAST_FOR_ROOFLINE_MS)
+    found, predicted = np.zeros(terms.shape[1]), floors
+    for _ in range(_REWEIGHTED):
+        weights = 1 / np.sqrt(floors * predicted)
+        found = nnls(terms * weights[:, None], times * weights)[0]
+        predicted = np.maximum(terms @ found, _LEAST_FOR_ROOFLINE_MS)
+    return found
+
+
+def _blocked(shapes: KernelShapes) -> Array:
+    runs, _ = blocked_layouts(shapes, _TILE)
+    return runs.astype(int)
+
+
+def _roofline(shapes: KernelShapes, coefficients: Mapping[tuple[int, int], Array]) -> Array:
     """Return the roofline in ms; a kind that was never measured costs what the kinds measured cost on average."""
-    fallback = np.mean(list(coefficients.values()), axis=0)
-    table = np.stack([coefficients.get(kind, fallback) for kind in range(int(shapes.kinds.max(initial=0)) + 1)])
-    return np.maximum((_terms(shapes) * table[shapes.kinds]).sum(axis=1), _LEAST_MS)
+    kinds = range(int(shapes.kinds.max(initial=0)) + 1)
+    fallback = np.mean([c for (_, layout), c in coefficients.items() if layout == _ANY_LAYOUT], axis=0)
+    of_kind = [coefficients.get((kind, _ANY_LAYOUT), fallback) for kind in kinds]
+    table = np.stack([[coefficients.get((kind, layout), of_kind[kind]) for layout in (0, 1)] for kind in kinds])
+    return np.maximum((_terms(shapes) * table[shapes.kinds, _blocked(shapes)]).sum(axis=1), _LEAST_MS)
