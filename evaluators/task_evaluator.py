@@ -137,12 +137,18 @@ class TaskEvaluator:
         found = self._cost(model, policy, self.deployed(model, policy.precision).onnx)
         return Evaluation(cost_metrics(found), found.source, found.latency_error, 0)
 
-    def probe(self, policy: Policy) -> Evaluation:
-        """Return what a policy costs and its ``loss`` on validation data before any training, at fp32."""
-        model = self.recalibrated(policy)
-        found = self._cost(model, policy)
-        loss = validation_loss(model, self.task, limit=PROBE_SAMPLES)
-        return Evaluation({**cost_metrics(found), "loss": loss}, found.source, found.latency_error, 0)
+    def probe(self, policies: Sequence[Policy]) -> tuple[Evaluation, ...]:
+        """Return what policies cost, told together, and their ``loss`` on validation data before any training.
+
+        All at fp32; a device that runs int8 alone tells what they cost deployed.
+        """
+        models = [self.recalibrated(policy) for policy in policies]
+        losses = [validation_loss(model, self.task, limit=PROBE_SAMPLES) for model in models]
+        costs = self.cost_model.estimate_together(models, self.task.example_input, precisions=["fp32"] * len(models))
+        return tuple(
+            Evaluation({**cost_metrics(cost), "loss": loss}, cost.source, cost.latency_error, 0)
+            for cost, loss in zip(costs, losses, strict=True)
+        )
 
     def practise(self, batches: int) -> int:
         """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""

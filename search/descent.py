@@ -32,7 +32,9 @@ class Probe:
     loss: float
 
 
-Prober = Callable[[Policy], Probe]
+Prober = Callable[[Sequence[Policy]], Sequence[Probe]]
+"""Tells policies under the same conditions, so that their costs can be compared."""
+_TOGETHER = 12
 
 
 @dataclass(frozen=True)
@@ -47,40 +49,41 @@ class _Step:
 
 
 def descent(
-    space: SearchSpace, probe: Prober, *, levels: int, bound: float | None = None, enough: Callable[[], bool]
+    space: SearchSpace, probe: Prober, *, levels: int, share: float = 1.0, enough: Callable[[], bool]
 ) -> tuple[Policy, ...]:
     """Return at most ``levels`` nested policies, largest first, the dense one left out.
 
     Args:
         space: what may be pruned, and how.
-        probe: what a policy costs and loses; slow.
+        probe: what policies cost and lose; slow.
         levels: how many networks are wanted.
-        bound: what the cost must be below, where there is such a constraint: the path has one network on the way
-            there, and its levels below.
+        share: of the dense cost that a constraint leaves: the path has one network on the way there, and its levels
+            below.
         enough: whether the time for probing is used up; each group is tried once whatever it says.
     """
-    dense = probe(Policy.dense(space.graph))
-    table = _table(space, probe, dense, enough)
-    path = tuple(_walk(space, table))
-    if not path:
-        return ()
-    share = 1.0 if bound is None else min(1.0, bound / dense.cost)
-    return tuple(_spaced(path, levels, share))
+    path = tuple(_walk(space, _table(space, probe, enough)))
+    return tuple(_spaced(path, levels, share)) if path else ()
 
 
-def _table(
-    space: SearchSpace, probe: Prober, dense: Probe, enough: Callable[[], bool]
-) -> Mapping[str, tuple[_Step, ...]]:
+def _table(space: SearchSpace, probe: Prober, enough: Callable[[], bool]) -> Mapping[str, tuple[_Step, ...]]:
     found: dict[str, list[_Step]] = {group.name: [] for group in space.graph}
     for rank, fraction in enumerate(FRACTIONS):
-        for group in space.graph:
-            for choice in _options(space, group, fraction):
-                known = any(step.choice == choice for step in found[group.name])
-                if known or (rank and enough()):
-                    continue
-                seen = probe(Policy.of(space.graph, {group.name: choice}))
-                found[group.name].append(_Step(choice, seen.cost / dense.cost, max(0.0, seen.loss - dense.loss)))
+        wanted = [(g, c) for g in space.graph for c in _options(space, g, fraction)]
+        new = [(g, c) for g, c in wanted if all(step.choice != c for step in found[g.name])]
+        for start in range(0, len(new), _TOGETHER):
+            if rank and enough():
+                break
+            for name, step in _probed(space, probe, new[start : start + _TOGETHER]):
+                found[name].append(step)
     return {name: _useful(steps) for name, steps in found.items()}
+
+
+def _probed(space: SearchSpace, probe: Prober, options: Sequence[tuple[Group, Choice]]) -> Iterator[tuple[str, _Step]]:
+    """Yield what each option comes to beside the dense network, which is told anew each time: machines drift."""
+    single = [Policy.of(space.graph, {group.name: choice}) for group, choice in options]
+    dense, *others = probe([Policy.dense(space.graph), *single])
+    for (group, choice), seen in zip(options, others, strict=True):
+        yield group.name, _Step(choice, seen.cost / dense.cost, max(0.0, seen.loss - dense.loss))
 
 
 def _options(space: SearchSpace, group: Group, fraction: float) -> Iterator[Choice]:

@@ -290,7 +290,13 @@ class _Search:
             return ShrinkingPath()
         with self.interrupts.welcome():
             return make_path(
-                self.folder, self.subject.space, self.evaluator, self.options, info.parsed_constraints, self.timer
+                self.folder,
+                self.subject.space,
+                self.evaluator,
+                self.options,
+                info.parsed_constraints,
+                info.dense.metrics,
+                self.timer,
             )
 
     def _heritage(self) -> Heritage | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ..evaluators.objectives import Constraint
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .descent import Probe, descent
+from .descent import Probe, Prober, descent
 from .options import SearchOptions
 from .subject import SearchEvaluator
 from .timer import Timer
@@ -42,6 +42,7 @@ def make_path(
     evaluator: SearchEvaluator,
     options: SearchOptions,
     constraints: tuple[Constraint, ...],
+    dense: Mapping[str, float | None],
     timer: Timer,
 ) -> ShrinkingPath:
     """Return the run's path, found before or now; an empty one where there is no cost to descend in.
@@ -59,23 +60,25 @@ def make_path(
         space,
         _prober(evaluator, cost),
         levels=levels,
-        bound=_bound(constraints, cost),
+        share=_share(constraints, cost, dense),
         enough=_enough(options.budget),
     )
     write_json(folder / PATH, {"version": 1, "cost": cost, "policies": [policy.to_dict() for policy in policies]})
     return ShrinkingPath(policies, _rate(evaluator, timer) if policies else None)
 
 
-def _prober(evaluator: SearchEvaluator, cost: str) -> Callable[[Policy], Probe]:
-    def probe(policy: Policy) -> Probe:
-        metrics = evaluator.probe(policy).metrics
-        return Probe(float(metrics[cost] or 0.0), float(metrics["loss"] or 0.0))
+def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
+    def probe(policies: Sequence[Policy]) -> tuple[Probe, ...]:
+        found = (e.metrics for e in evaluator.probe(policies))
+        return tuple(Probe(float(metrics[cost] or 0.0), float(metrics["loss"] or 0.0)) for metrics in found)
 
     return probe
 
 
-def _bound(constraints: tuple[Constraint, ...], cost: str) -> float | None:
-    return min((c.bound for c in constraints if c.objective.name == cost and c.operator == "<="), default=None)
+def _share(constraints: tuple[Constraint, ...], cost: str, dense: Mapping[str, float | None]) -> float:
+    bounds = [c.bound for c in constraints if c.objective.name == cost and c.operator == "<="]
+    whole = dense.get(cost)
+    return min([1.0, *(bound / whole for bound in bounds)]) if whole else 1.0
 
 
 def _enough(budget: float | None) -> Callable[[], bool]:

@@ -49,8 +49,8 @@ class SearchEvaluator(Protocol):
         """Return what a policy costs, without training it: metrics hold no accuracy."""
         ...
 
-    def probe(self, policy: Policy) -> Evaluation:
-        """Return what a policy costs and its ``loss`` on validation data before any training."""
+    def probe(self, policies: Sequence[Policy]) -> tuple[Evaluation, ...]:
+        """Return what policies cost, told together, and their ``loss`` on validation data before any training."""
         ...
 
     def practise(self, batches: int) -> int:

@@ -62,9 +62,9 @@ class AnalyticEvaluator:
         """Return the costs alone."""
         return Evaluation(self._costs(policy), "roofline", 0.1, 0)
 
-    def probe(self, policy: Policy) -> Evaluation:
+    def probe(self, policies: Sequence[Policy]) -> tuple[Evaluation, ...]:
         """Return the costs, and a loss that is the accuracy's negative."""
-        return Evaluation({**self._costs(policy), "loss": -self._accuracy(policy)}, "roofline", 0.1, 0)
+        return tuple(Evaluation({**self._costs(p), "loss": -self._accuracy(p)}, "roofline", 0.1, 0) for p in policies)
 
     def practise(self, batches: int) -> int:
         """Return the samples of as many batches of one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,7 +26,7 @@ def kept(policy: Policy) -> tuple[int, ...]:
 
 
 def prober(cost, loss):
-    return lambda policy: Probe(cost(*kept(policy)), loss(*kept(policy)))
+    return lambda policies: [Probe(cost(*kept(p)), loss(*kept(p))) for p in policies]
 
 
 def never() -> bool:
@@ -60,9 +61,9 @@ def test_nothing_to_gain_is_no_path():
 
 def test_a_bound_is_passed_early():
     probe = prober(lambda a, b: a * b, lambda a, b: (64 - a) + (64 - b))
-    bound = 0.3 * 64 * 64
-    path = [kept(p) for p in descent(space(), probe, levels=4, bound=bound, enough=never)]
-    above = [p for p in path if p[0] * p[1] > bound]
+    share = 0.3
+    path = [kept(p) for p in descent(space(), probe, levels=4, share=share, enough=never)]
+    above = [p for p in path if p[0] * p[1] > share * 64 * 64]
     assert len(above) <= 1
     assert len(path) - len(above) >= 3
 
@@ -70,9 +71,9 @@ def test_a_bound_is_passed_early():
 def test_without_time_each_group_is_tried_once():
     tried = []
 
-    def probe(policy: Policy) -> Probe:
-        tried.append(kept(policy))
-        return Probe(float(sum(kept(policy))), 0.0)
+    def probe(policies: Sequence[Policy]) -> list[Probe]:
+        tried.extend(kept(policy) for policy in policies)
+        return [Probe(float(sum(kept(policy))), 0.0) for policy in policies]
 
     descent(space(), probe, levels=4, enough=lambda: True)
     assert tried == [(64, 64), (32, 64), (64, 32)]
