@@ -1,6 +1,6 @@
 """How well latencies are told here: networks held out from a calibration, predicted and then measured twice.
 
-    python benchmarks/cost_models.py [--seconds 60] [--held-out 40] [--only resnet8 ...] [--json FILE]
+    python benchmarks/cost_models.py [--seconds 60] [--held-out 50] [--only resnet8 ...] [--json FILE]
 
 For each network the learned cost model is calibrated in situ, on pruned variants of it, then asked about variants that
 it has not seen. Beside it stand what measuring the same network again allows, and what MACs, a roofline fitted to the
@@ -178,8 +178,8 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="of each calibration")
-    parser.add_argument("--held-out", type=int, default=60, help="networks to predict and measure")
-    parser.add_argument("--isolated", type=int, default=200, help="kernels measured on their own")
+    parser.add_argument("--held-out", type=int, default=50, help="networks to predict and measure")
+    parser.add_argument("--isolated", type=int, default=80, help="kernels measured on their own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1, help="of what is held out")
     parser.add_argument("--only", nargs="+", choices=[*NETWORKS, *FAMILIES], default=[*NETWORKS, "residual"])
