@@ -9,7 +9,6 @@ that feeds this layer alone goes with it. Each branch found is compared with its
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from .attention import free_heads_, without_attention_
+from .copying import copied
 from .flow import Flow
 from .groups import Branch, Group
 from .inputs import Inputs
@@ -213,7 +213,7 @@ class _Judge:
         # What stays is cut, too: a branch that is gone must do without sizes that others may change.
         gone = {name for branch in branches for name in branch.groups}
         twin = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
-        small = copy.deepcopy(twin)
+        small = copied(twin)
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:

@@ -7,7 +7,6 @@ one pass answers for every layer, where running the network again for each would
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from .attention import free_heads_
+from .copying import copied
 from .inputs import Inputs, call, tensors_of
 
 _Place = tuple[int, int]
@@ -60,7 +60,7 @@ class Flow:
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs) -> Flow:
         """Run ``model``, in eval mode, once; it is left as it is."""
-        network = copy.deepcopy(model)
+        network = copied(model)
         for module in network.modules():
             free_heads_(module)  # PyTorch's own attention does not call the layer that it ends in
         for parameter in network.parameters():

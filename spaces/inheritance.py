@@ -6,13 +6,13 @@ and Connections for Efficient Neural Networks", NeurIPS 2015, arXiv:1506.02626).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from ..errors import InputError, describe
+from .copying import copied
 from .groups import Graph
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
@@ -68,7 +68,7 @@ def with_inherited(
         InputError: a tensor has not the shape that ``parent`` leaves it.
     """
     gone = positions_of((graph.group(n), removed_channels(graph, n, c, rankings)) for n, c in parent.choices.items())
-    whole = copy.deepcopy(dense)
+    whole = copied(dense)
     forget(whole)
     with torch.no_grad():
         for name, tensor in named_tensors(whole).items():

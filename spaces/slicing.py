@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -13,6 +12,7 @@ from torch import nn
 
 from .attention import update_transformers_
 from .attributes import apply_sizes
+from .copying import copied
 from .groups import Group, layer_of
 from .layers import update_sizes
 
@@ -60,7 +60,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
         if gone:
             smaller[name] = _drop(smaller.get(name, tensors[name]), dim, gone)
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
-    pruned = copy.deepcopy(model, memo)
+    pruned = copied(model, memo)
     forget(pruned)
     apply_sizes(pruned, removed)
     changed = {id(tensors[name]) for name in smaller}
@@ -75,7 +75,7 @@ def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> n
 
     Of a weight that weight norm computes only the lengths are zeroed: a direction of zeros has none, and gives NaN.
     """
-    twin = copy.deepcopy(model)
+    twin = copied(model)
     forget(twin)
     parameters = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():

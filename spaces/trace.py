@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +11,7 @@ from ..errors import InputError, describe
 from .attention import free_heads_, with_proved_heads
 from .branches import with_branches
 from .candidates import candidates, explained, split_parts
+from .copying import copied
 from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
@@ -39,7 +39,7 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     """
     _check_forward(model, example_input)
     frozen_layers = _layers_under(model, freeze)
-    followed = copy.deepcopy(model)
+    followed = copied(model)
     forget(followed)
     for module in followed.modules():
         free_heads_(module)
@@ -56,7 +56,7 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
 
 
 def _check_forward(model: nn.Module, example_input: Inputs) -> None:
-    probe = copy.deepcopy(model).eval()
+    probe = copied(model).eval()
     try:
         with torch.no_grad():
             call(probe, example_input)

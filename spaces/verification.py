@@ -6,7 +6,6 @@ handful of forward passes however many groups it has.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from .attributes import SplitPart, attempts, followers
+from .copying import copied
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, in_pairs
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
@@ -57,7 +57,7 @@ class MaskOracle:
         Every parameter is perturbed, so that a scale initialised to zero cannot hide a mistake.
         """
         generator = torch.Generator().manual_seed(seed)
-        network = copy.deepcopy(model).eval()
+        network = copied(model).eval()
         _perturb(network, generator)
         return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
 
@@ -210,7 +210,7 @@ class MaskOracle:
     @cached_property
     def _double(self) -> tuple[nn.Module, Inputs]:
         wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, self.inputs)
-        return copy.deepcopy(self.model).double(), wide
+        return copied(self.model).double(), wide
 
     def _difference_in_double(self, removed: Removed, single: float) -> float:
         model, inputs = self._double

@@ -37,6 +37,7 @@ _LEAST_FOR_TARGET = 45
 _CHECK_EVERY = 15
 _ATTEMPTS = 3
 """How often a network is measured while the machine is slower than usual before it is left out."""
+_TRIES = 2 * MAX_NETWORKS
 _CANDIDATES = 12
 """Variants among which the one is taken that most is to be learned from."""
 _ACTIVE_FROM = 15
@@ -142,8 +143,8 @@ class _Session:
             if count >= LEAST_NETWORKS and (not in_time or self._meets(target, count)):
                 break
             tries += 1
-            # A machine that never comes to rest is taken as it is: better a wide interval than no end.
-            count += self._add(networks.next(self._fitted), count, patient=in_time or tries < 3 * LEAST_NETWORKS)
+            # A machine that does not come to rest in time is taken as it is: better a wide interval than no end.
+            count += self._add(networks.next(self._fitted), count, patient=in_time and tries < _TRIES)
             if count and count % _CHECK_EVERY == 0:
                 self.progress(f"{count} networks measured")
 
@@ -165,20 +166,20 @@ class _Session:
         found = []
         for place, precision in enumerate(self.precisions):
             number = count * len(self.precisions) + place
-            measured = self._measure(variant, number, precision)
-            if measured is None and patient:
+            measured = self._measure(variant, number, precision, patient)
+            if measured is None:
                 return 0
-            found += [] if measured is None else [measured]
+            found.append(measured)
         self._found += found
-        return int(len(found) == len(self.precisions))
+        return 1
 
-    def _measure(self, variant: Variant, number: int, precision: str) -> Measured | None:
-        """Return what a network takes, ``None`` where the machine stays slower than usual."""
+    def _measure(self, variant: Variant, number: int, precision: str, patient: bool) -> Measured | None:
+        """Return what a network takes, ``None`` where the machine stays slower than usual and that matters."""
         for _ in range(_ATTEMPTS):
             measured = self.bench.measure(
                 variant.network, variant.example_input, number=number, precision=precision, origin=variant.origin
             )
-            if not self.bench.drifted(measured.sentinel_ms):
+            if not patient or not self.bench.drifted(measured.sentinel_ms):
                 return measured
         return None
 
