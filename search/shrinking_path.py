@@ -23,7 +23,9 @@ TRIALS_PER_LEVEL = 3
 """A search by trials has at most one level for so many of them."""
 PROBE_SHARE = 0.05
 PROBE_SECONDS = 60.0
-"""Trying widths alone takes a twentieth of the budget, or a minute, beyond the first try of each group."""
+PROBE_SECONDS_PER_TRIAL = 0.2
+"""Trying widths alone ends after a twentieth of the budget, or a fifth of a second for each trial where there is no
+budget, and after a minute at most; each group is tried once whatever that takes."""
 PRACTICE_BATCHES = 4
 
 
@@ -61,7 +63,7 @@ def make_path(
         _prober(evaluator, cost),
         levels=levels,
         share=_share(constraints, cost, dense),
-        enough=_enough(options.budget),
+        enough=_enough(options),
     )
     write_json(folder / PATH, {"version": 1, "cost": cost, "policies": [policy.to_dict() for policy in policies]})
     return ShrinkingPath(policies, _rate(evaluator, timer) if policies else None)
@@ -81,8 +83,9 @@ def _share(constraints: tuple[Constraint, ...], cost: str, dense: Mapping[str, f
     return min([1.0, *(bound / whole for bound in bounds)]) if whole else 1.0
 
 
-def _enough(budget: float | None) -> Callable[[], bool]:
-    limit = PROBE_SECONDS if budget is None else min(PROBE_SECONDS, PROBE_SHARE * budget)
+def _enough(options: SearchOptions) -> Callable[[], bool]:
+    share = PROBE_SECONDS_PER_TRIAL * options.trials if options.budget is None else PROBE_SHARE * options.budget
+    limit = min(PROBE_SECONDS, share)
     begin = time.monotonic()
     return lambda: time.monotonic() - begin > limit
 
