@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import spearmanr
 from torch import nn
 
 from espalier import Task, load_task, trace
 from espalier.evaluators.data import as_network_input, batches
 from espalier.evaluators.ranking_samples import ranking_samples
+from espalier.reports.rank_correlation import rank_correlation
 from espalier.spaces.criteria import CRITERIA
 from espalier.spaces.groups import Graph, Group
 from espalier.spaces.inputs import call
@@ -76,7 +76,7 @@ def timed_ranking(model: nn.Module, graph: Graph, name: str, task: Task, seed: i
 def agreement(ranking: Sequence[int], worth: Sequence[float]) -> float:
     """Return the rank correlation of a ranking, best first, with what each channel is worth."""
     place = {channel: -position for position, channel in enumerate(ranking)}
-    return float(spearmanr([place[c] for c in range(len(worth))], worth).statistic)
+    return rank_correlation([place[c] for c in range(len(worth))], worth) or 0.0
 
 
 def study(task: Task, *, groups: int, samples: int, seed: int) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
 from ..spaces.inheritance import with_inherited
+from ..spaces.inputs import network_channels_last
 from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
@@ -169,7 +170,7 @@ class TaskEvaluator:
         squares = self._squares() if needs_squared_gradients(policy) else None
         whole = self.dense_model if ancestor is None else self._inherited(ancestor)
         model = prune(whole, self.graph, policy, rankings=self.rankings, squared_gradients=squares)
-        return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return network_channels_last(model)
 
     def _inherited(self, ancestor: Ancestor) -> nn.Module:
         weights = read_weights(Path(ancestor.weights_path))

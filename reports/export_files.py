@@ -17,7 +17,6 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.device import Device
-from ..evaluators.hardware.measured import REPEATABILITY
 from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_export import export_onnx, input_names
 from ..evaluators.onnx_network import Deployed, deploy
@@ -167,7 +166,7 @@ def _manifest(
         claimed_by="run" if from_run else "export",
         dense=dict(run.dense.metrics) if from_run else measured_dense,
         latency_source=timed.source,
-        latency_error=configuration.latency_error if from_run else _error(timed),
+        latency_error=configuration.latency_error if from_run else timed.error,
         measured=measured,
         measured_dense=measured_dense,
         parity={name: result.to_dict() for name, result in found.items()},
@@ -201,11 +200,6 @@ def _measured(
         )
     )
     return own, dense, timed
-
-
-def _error(timed: LatencyPair) -> float:
-    # One session's spread says little of the next session's latency.
-    return max(timed.spread, REPEATABILITY) if timed.source == "measured" else timed.spread
 
 
 def _command(subject: Subject, formats: Sequence[str], out: Path) -> str:

@@ -20,4 +20,5 @@ def fidelity_words(run: Run) -> str:
     if least == most:
         return most
     inherited = any(c.inherited_samples for c in found)
-    return f"{seen[0]:,} to {most}" + (", inherited ones included," if inherited else "")
+    span = f"{least.rpartition(' ')[0]} to {most}"
+    return f"{span} (inherited ones included)" if inherited else span

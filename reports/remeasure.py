@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,7 @@ from torch import nn
 from ..evaluators.data import as_network_input, batches
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
-from ..evaluators.hardware.measured import measure_onnx
+from ..evaluators.hardware.measured import MeasuredModel
 from ..evaluators.onnx_export import export_onnx
 from ..evaluators.onnx_network import Deployed
 from ..evaluators.scoring import score
@@ -27,8 +26,6 @@ from .parity import Parity, onnx_forward, parity, pt2_forward, random_inputs
 
 PARITY_INPUTS = 16
 """Random inputs, and as many real ones, on which exported files are compared with PyTorch."""
-ROUNDS = 4
-"""Rounds in which the exported and the dense network are timed in turn."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class LatencyPair:
 
     latency_ms: float
     dense_ms: float
-    spread: float
-    """By how much the typical round exceeded the fastest; the model's own error where latency is predicted."""
+    error: float
+    """Of the exported network's latency, as a fraction."""
     source: str
 
 
@@ -70,34 +67,6 @@ def counted(
     }
 
 
-def latency(onnx: bytes, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int) -> LatencyPair:
-    """Time an exported network and the dense one in turn, so that a drift of the machine hits both.
-
-    Args:
-        onnx: the exported network, as it lies in its file.
-        dense: the network as it was brought; it is exported here.
-        example_input: a batch of 1.
-        device: must be reachable.
-        threads: of the runtime.
-    """
-    networks = (onnx, export_onnx(dense, example_input))
-    rounds = [[measure_onnx(each, example_input, threads=threads) for each in networks] for _ in range(ROUNDS)]
-    medians = list(zip(*([m.median_ms for m in measured] for measured in rounds), strict=True))
-    small, large = (min(values) for values in medians)
-    spread = max(median(values) / min(values) - 1 for values in medians)
-    return LatencyPair(small, large, spread, "measured")
-
-
-def predicted_latency(
-    model: nn.Module, dense: nn.Module, example_input: Inputs, device: Device, *, threads: int, precision: str = "fp32"
-) -> LatencyPair:
-    """Return what the cost model of a device out of reach says of a network and of the dense one at fp32."""
-    costs = cost_model_for(device, threads=threads)
-    small = costs.estimate(model, example_input, precision=precision)
-    large = costs.estimate(dense, example_input)
-    return LatencyPair(small.latency_ms, large.latency_ms, small.latency_error, small.source)
-
-
 def latency_of_export(
     deployed: Deployed,
     folder: Path,
@@ -108,16 +77,19 @@ def latency_of_export(
     threads: int,
     precision: str = "fp32",
 ) -> LatencyPair:
-    """Time the exported file on this machine, or predict its latency elsewhere.
+    """Time the exported file and the dense network at fp32 in turns on this machine, or predict both elsewhere.
 
-    The file is the int8 one at int8, else ``model.onnx``, else one made here, where none was exported.
+    The file is the int8 one at int8, else ``model.onnx``, else one made here, where none was exported. A device whose
+    runtime takes the PyTorch network is given that.
     """
-    model, onnx, file = deployed.model, deployed.onnx, folder / ONNX
-    if not device.reachable:
-        return predicted_latency(model, dense, example_input, device, threads=threads, precision=precision)
-    if onnx is None:
-        onnx = file.read_bytes() if file.exists() else export_onnx(model, example_input)
-    return latency(onnx, dense, example_input, device, threads=threads)
+    onnx, file = deployed.onnx, folder / ONNX
+    if device.reachable and onnx is None:
+        onnx = file.read_bytes() if file.exists() else export_onnx(deployed.model, example_input)
+    costs = MeasuredModel(device, threads=threads) if device.reachable else cost_model_for(device, threads=threads)
+    small, large = costs.estimate_together(
+        (deployed.model, dense), example_input, precisions=(precision, "fp32"), onnx=(onnx, None)
+    )
+    return LatencyPair(small.latency_ms, large.latency_ms, small.latency_error, small.source)
 
 
 def parities(model: nn.Module, task: Task, folder: Path, formats: Sequence[str]) -> dict[str, Parity]:

@@ -97,7 +97,10 @@ class SearchOptions(BaseModel):
     @field_validator("constraints", mode="before")
     @classmethod
     def _constraints(cls, value: object) -> object:
-        texts = (value,) if isinstance(value, (str, Constraint)) else tuple(value or ())  # type: ignore[arg-type]
+        if value is not None and not isinstance(value, (str, Constraint, list, tuple)):
+            remedy = "Give texts such as latency_ms<=5."
+            raise InputError(describe(f"constraints {value!r}", expected="a text, or a list of them", remedy=remedy))
+        texts = (value,) if isinstance(value, (str, Constraint)) else tuple(value or ())
         parsed = (Constraint.parse(str(text)) for text in texts)
         return tuple(dict.fromkeys(f"{c.objective.name}{c.operator}{c.bound!r}" for c in parsed))
 

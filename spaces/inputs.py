@@ -55,6 +55,11 @@ def channels_last(inputs: Any) -> Any:
     )
 
 
+def network_channels_last(network: nn.Module) -> nn.Module:
+    """Lay a network's weights out channels last, in place, to go with such images, and return it."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
+
+
 def random_like(inputs: Inputs, generator: torch.Generator, *, batch: int = 2) -> Inputs:
     """Return inputs of the same shapes with ``batch`` samples: floats standard normal, others repeated as they are.
 

@@ -34,7 +34,11 @@ def equals_twin(model: nn.Module, example_input: torch.Tensor, name: str) -> boo
 
 def width(layer: nn.Module) -> int:
     """Return how many outputs a layer has."""
-    return int(layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features)  # pyright: ignore[reportArgumentType]
+    if isinstance(layer, nn.Conv2d):
+        return layer.out_channels
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    raise TypeError(f"a layer of type {type(layer).__name__}; expected a Conv2d or a Linear")
 
 
 def removal(layer: nn.Module) -> Any:

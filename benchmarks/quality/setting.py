@@ -15,6 +15,7 @@ from espalier.evaluators.data import as_network_input, batches
 from espalier.evaluators.fidelity import RECALIBRATION_SAMPLES
 from espalier.evaluators.fine_tune import fine_tune
 from espalier.evaluators.scoring import score
+from espalier.spaces.inputs import network_channels_last
 
 from .budget import Budget
 from .tasks import image_of
@@ -52,8 +53,7 @@ class Setting:
             EvaluationError: the training diverged.
         """
         self.budget.check()
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return fine_tune(model, self.task, samples, self.generator())
+        return fine_tune(network_channels_last(model), self.task, samples, self.generator())
 
     def train_for(self, model: nn.Module, seconds: float) -> tuple[nn.Module, int]:
         """Fine-tune ``model`` for about so many CPU seconds; return it and the samples that it saw."""
@@ -65,7 +65,7 @@ class Setting:
     def seconds_per_sample(self, model: nn.Module) -> float:
         """Return what a sample of training costs, from a few steps of a copy."""
         self.budget.check()
-        probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        probe = network_channels_last(copy.deepcopy(model))
         generator = torch.Generator().manual_seed(0)
         fine_tune(probe, self.task, self.task.batch_size, generator)
         begin = time.process_time()

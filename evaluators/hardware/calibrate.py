@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -198,15 +199,15 @@ class _Session:
         return all(error.share_within_10_percent >= target for error in errors)
 
 
-class _Networks:
+class _Networks(Protocol):
     """Where the networks come from."""
 
     def next(self, fitted: Callable[[], KernelRegressor | None]) -> Variant:
         """Return the next network to measure, perhaps with the help of what was measured already."""
-        raise NotImplementedError
+        ...
 
 
-class _Pool(_Networks):
+class _Pool:
     """Networks of several families in turn."""
 
     def __init__(self, seed: int, families: tuple[str, ...]) -> None:
@@ -216,7 +217,7 @@ class _Pool(_Networks):
         return next(self._networks)
 
 
-class _InSitu(_Networks):
+class _InSitu:
     """Pruned variants of one network; every fourth is the one, of a dozen, that most is to be learned from."""
 
     def __init__(self, source: VariantSource, seed: int) -> None:

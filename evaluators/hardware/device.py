@@ -43,6 +43,12 @@ class Quantity(_Strict):
     source: str = Field(min_length=8)
 
 
+def _check_kinds(values: Mapping[str, float]) -> None:
+    for kind in values:
+        if kind not in KINDS:
+            raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
+
+
 class Efficiencies(_Strict):
     """What each kind of kernel reaches: of the peak where it has MACs, of the bandwidth where it has none."""
 
@@ -52,9 +58,8 @@ class Efficiencies(_Strict):
     @field_validator("values")
     @classmethod
     def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
+        _check_kinds(values)
         for kind, value in values.items():
-            if kind not in KINDS:
-                raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
             if not 0 < value <= 4:
                 raise ValueError(f"efficiency of {kind} is {value}; expected one in (0, 4]")
         missing = {"conv", "elementwise"} - set(values)
@@ -78,9 +83,8 @@ class Overheads(_Strict):
     @field_validator("values")
     @classmethod
     def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
+        _check_kinds(values)
         for kind, value in values.items():
-            if kind not in KINDS:
-                raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
             if value <= 0:
                 raise ValueError(f"overhead of {kind} is {value}; expected one above 0")
         return values

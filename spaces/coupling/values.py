@@ -32,7 +32,7 @@ class Value:
     @classmethod
     def uniform(cls, shape: torch.Size | tuple[int, ...], label: int = ANY) -> Value:
         """Return a value whose elements all have one label."""
-        return cls(tuple(shape), torch.full([1] * len(shape), label, dtype=torch.long))
+        return cls(tuple(shape), _uniform(shape, label))
 
     @classmethod
     def constant(cls, shape: torch.Size | tuple[int, ...]) -> Value:
@@ -45,6 +45,10 @@ class Value:
         shape = tuple(tensor.shape)
         indices = tuple(_along(torch.arange(size), dim, len(shape)) for dim, size in enumerate(shape))
         return cls(shape, None, (Source(name, shape, indices),))
+
+
+def _uniform(shape: torch.Size | tuple[int, ...], label: int = ANY) -> torch.Tensor:
+    return torch.full([1] * len(shape), label, dtype=torch.long)
 
 
 def _along(values: torch.Tensor, dim: int, dims: int) -> torch.Tensor:
@@ -83,13 +87,13 @@ def as_activation(value: Value, atoms: Atoms) -> torch.Tensor:
     if value.labels is not None:
         return value.labels
     if not value.sources:
-        return Value.uniform(value.shape).labels  # pyright: ignore[reportReturnType]
+        return _uniform(value.shape)
     source = value.sources[0]
     for dim in reversed(range(len(source.shape))):
         index = source.indices[dim]
         if index.numel() > 1 and index.shape[-1] == index.numel():
             return atoms.of(source.tensor, dim, source.shape[dim])[index]
-    return Value.uniform(value.shape).labels  # pyright: ignore[reportReturnType]
+    return _uniform(value.shape)
 
 
 def follow(leader: Source, others: tuple[Source, ...], atoms: Atoms) -> None:
