@@ -83,7 +83,7 @@ def search(
         typer.Option(
             "--types",
             metavar="NAMES",
-            help="Pruning types: channel, block, nm, weight, none. Default: channel.",
+            help="Pruning types: channel, block, nm, weight, none. Default: channel,block.",
             show_default=False,
         ),
     ] = None,

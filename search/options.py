@@ -52,7 +52,7 @@ class SearchOptions(BaseModel):
     password belongs into the database driver's own file."""
     objectives: tuple[str, ...] = ("accuracy", "latency_ms", "size_bytes")
     constraints: tuple[str, ...] = ()
-    types: tuple[str, ...] = ("channel",)
+    types: tuple[str, ...] = ("channel", "block")
     criteria: tuple[str, ...] = ("l2",)
     precision: tuple[str, ...] = ("fp32",)
     sampler: str = "tpe"

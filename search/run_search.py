@@ -59,7 +59,7 @@ def run_search(
     storage: str | None = None,
     objectives: str | Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
     constraints: str | Sequence[str | Constraint] = (),
-    types: str | Sequence[str] = ("channel",),
+    types: str | Sequence[str] = ("channel", "block"),
     criteria: str | Sequence[str] = ("l2",),
     precision: str | Sequence[str] = ("fp32",),
     sampler: str = "tpe",

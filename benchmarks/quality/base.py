@@ -44,3 +44,11 @@ class Method(Protocol):
 
 
 METHODS: Registry[Method] = Registry("method")
+
+OURS = "espalier"
+"""The search as a user gets it; ``espalier-…`` are ablations of it."""
+
+
+def is_ours(method: str) -> bool:
+    """Return whether a method is Espalier, whole or with a part left out."""
+    return method.partition("-")[0] == OURS

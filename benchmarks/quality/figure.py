@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-OURS = "espalier"
+from .base import OURS
 
 
 def write_figure(results: Iterable[Mapping[str, Any]], path: Path) -> None:

@@ -15,7 +15,7 @@ from espalier.evaluators.counting import count_macs
 from espalier.evaluators.scoring import score
 from espalier.jsonfile import write_json
 
-from .base import METHODS, Candidate
+from .base import METHODS, Candidate, is_ours
 from .budget import GRACE, Budget, BudgetSpentError
 from .cutting import Cutter
 from .fronts import FRACTIONS, Scored, accuracy_at, front, test_hypervolume, timeline
@@ -25,7 +25,6 @@ from .setting import Setting
 from .tasks import image_of
 
 PACKAGES = ("espalier", "torch", "torch-pruning", "optuna", "onnxruntime")
-MODE_ESPALIER = "espalier"
 
 
 def run(job: Job, task: Task) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def run(job: Job, task: Task) -> dict[str, Any]:
 
 
 def _about(job: Job, task: Task, dense: torch.nn.Module) -> dict[str, Any]:
-    scope = None if job.method == MODE_ESPALIER else Cutter.of(dense, image_of(task)).scope
+    scope = None if is_ours(job.method) else Cutter.of(dense, image_of(task)).scope
     return {
         "version": 1,
         "task": job.task,

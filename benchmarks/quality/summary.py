@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from .base import OURS, is_ours
 from .fronts import FRACTIONS, Scored, accuracy_at, time_to
 
-OURS = "espalier"
 UNPUBLISHED = ("iterative-uniform",)
 """Compared with apart: simple, strong, and nobody's method."""
 
@@ -124,7 +124,9 @@ def _text(spread: Spread | None, *, scale: float = 1.0, digits: int) -> str:
 
 def _verdict(table: Table) -> list[str]:
     """Return how Espalier stands against the best method that was published, and against iterative uniform."""
-    published = [row for row in table.rows if row.method not in (OURS, *UNPUBLISHED) and row.ratio is not None]
+    published = [
+        row for row in table.rows if row.method not in UNPUBLISHED and not is_ours(row.method) and row.ratio is not None
+    ]
     ours = next((row for row in table.rows if row.method == OURS), None)
     lines = []
     if published and ours is not None:

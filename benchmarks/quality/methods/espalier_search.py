@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
@@ -24,9 +25,16 @@ MANY = 100_000
 
 
 class EspalierSearch:
-    """One search by accuracy and latency on this machine, one worker, one thread."""
+    """One search by accuracy and latency on this machine, one worker, one thread.
 
-    description = "espalier.run_search(task, device='host', objectives=('accuracy', 'latency_ms'))"
+    Args:
+        options: of ``run_search``, where they differ from its own defaults.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        told = "".join(f", {name}={value!r}" for name, value in options.items())
+        self.description = f"espalier.run_search(task, device='host', objectives=('accuracy', 'latency_ms'){told})"
+        self._options = options
 
     def search(self, setting: Setting) -> Iterator[Candidate]:
         """Yield every network that was on the search's front at some time, with the time at which it came."""
@@ -43,6 +51,7 @@ class EspalierSearch:
                 seed=setting.seed,
                 progress=watcher,
                 clock=lambda: setting.budget.used,
+                **self._options,
             )
             yield from _candidates(setting, run, watcher)
 
@@ -101,3 +110,5 @@ def _candidates(setting: Setting, run: Run, watcher: Watcher) -> Iterator[Candid
 
 
 METHODS.add("espalier", EspalierSearch())
+METHODS.add("espalier-channels", EspalierSearch(types=("channel",)))
+METHODS.add("espalier-no-inherit", EspalierSearch(inherit=False))
