@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espalier.benchmarks.quality import command, methods
-from espalier.benchmarks.quality.base import METHODS
+from espalier.benchmarks.quality.base import METHODS, OURS, is_ours
 from espalier.benchmarks.quality.budget import Budget, BudgetSpentError
 from espalier.benchmarks.quality.cutting import Cutter, choices, rounded
 from espalier.benchmarks.quality.fronts import Scored, accuracy_at, front, test_hypervolume, time_to, timeline
@@ -155,7 +155,7 @@ def test_methods_are_compared_by_seed() -> None:
 
 
 def test_every_method_is_registered_and_says_what_it_does() -> None:
-    assert len(METHODS) == len(methods.__all__)
+    assert len([name for name in METHODS if name == OURS or not is_ours(name)]) == len(methods.__all__)
     assert all(METHODS.get(name).description for name in METHODS)
 
 

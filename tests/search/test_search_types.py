@@ -73,7 +73,7 @@ def test_types_that_were_asked_for_are_among_the_starting_points():
 
 
 def test_the_search_offers_no_zeroing_type_unless_asked():
-    assert SearchOptions(task="digits").types == ("channel",)
+    assert SearchOptions(task="digits").types == ("channel", "block")
 
 
 def test_a_search_of_all_types_exports_what_verifies(task, tmp_path):
