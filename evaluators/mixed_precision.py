@@ -31,7 +31,7 @@ class MixedPrecision:
     A network with an operator that knows no bfloat16 runs in fp32 from its first pass on, with a warning.
 
     Args:
-        model: in training mode.
+        model: the network.
     """
 
     def __init__(self, model: nn.Module) -> None:

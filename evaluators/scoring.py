@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,10 +42,11 @@ def score(model: nn.Module, task: Task, data: Any, *, limit: int | None = None) 
     return float(value)
 
 
-def validation_loss(model: nn.Module, task: Task, *, limit: int) -> float:
+def validation_loss(model: nn.Module, task: Task, *, limit: int, forward: Callable[[Any], Any] | None = None) -> float:
     """Return how bad ``model`` is on at most ``limit`` validation samples: finer than a metric that counts.
 
     A task with an ``evaluate`` of its own has no loop that a loss could be taken in: its score, negated, stands in.
+    ``forward`` runs the network on a batch, if not as it is.
 
     Raises:
         EvaluationError: the score is not finite.
@@ -55,7 +57,8 @@ def validation_loss(model: nn.Module, task: Task, *, limit: int) -> float:
     total, count = 0.0, 0
     with torch.no_grad():
         for inputs, wanted in batches(task.validation, name="validation").walk(_BATCH, limit=limit):
-            outputs = call(model, channels_last(as_network_input(inputs, task.example_input)))
+            batch = channels_last(as_network_input(inputs, task.example_input))
+            outputs = call(model, batch) if forward is None else forward(batch)
             size = len(tensors_of(wanted)[0])
             total += float(task.loss(outputs, wanted)) * size
             count += size

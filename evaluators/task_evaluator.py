@@ -19,7 +19,7 @@ from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
 from ..spaces.inheritance import with_inherited
-from ..spaces.inputs import network_channels_last
+from ..spaces.inputs import channels_last, network_channels_last
 from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
@@ -30,6 +30,7 @@ from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
 from .hardware.device import Device
 from .hardware.estimate import candidate_cost_model_for, cost_model_for
+from .mixed_precision import MixedPrecision
 from .onnx_network import Deployed, deploy
 from .quantisation import digest
 from .ranking_samples import ranking_samples
@@ -144,12 +145,24 @@ class TaskEvaluator:
         All at fp32; a device that runs int8 alone tells what they cost deployed.
         """
         models = [self.recalibrated(policy) for policy in policies]
-        losses = [validation_loss(model, self.task, limit=PROBE_SAMPLES) for model in models]
+        losses = [self._loss(model) for model in models]
         costs = self.cost_model.estimate_together(models, self.task.example_input, precisions=["fp32"] * len(models))
         return tuple(
             Evaluation({**cost_metrics(cost), "loss": loss}, cost.source, cost.latency_error, 0)
             for cost, loss in zip(costs, losses, strict=True)
         )
+
+    def trained_loss(self, policy: Policy, samples: int) -> float:
+        """Return the loss of a policy on validation data after so many samples of training, from the dense weights.
+
+        Raises:
+            EvaluationError: the training diverged.
+        """
+        model = fine_tune(self.pruned(policy), self.task, samples, torch.Generator().manual_seed(0))
+        return self._loss(model)
+
+    def _loss(self, model: nn.Module) -> float:
+        return validation_loss(model, self.task, limit=PROBE_SAMPLES, forward=MixedPrecision(model))
 
     def practise(self, batches: int) -> int:
         """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
@@ -189,7 +202,8 @@ class TaskEvaluator:
         walk = batches(self.task.train, name="train").walk(
             self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
         )
-        recalibrate(model, (as_network_input(inputs, self.task.example_input) for inputs, _ in walk))
+        samples = (channels_last(as_network_input(inputs, self.task.example_input)) for inputs, _ in walk)
+        recalibrate(model, samples, forward=MixedPrecision(model))
         return model
 
     def rebuild(self, policy: Policy, weights_path: str | None) -> nn.Module:

@@ -1,20 +1,22 @@
 """A path of ever smaller networks, from the dense one to the cheapest worth having: each starts from the one before.
 
-Every group's widths are tried alone: what one costs, and how much loss it brings before any training. From the dense
-network on, the step is taken that gains most cost for the least loss (as NetAdapt does, with a table in place of a
-measurement for each step: Yang et al., ECCV 2018, arXiv:1804.03230), and networks at even distances in cost are kept.
-Widths that gain nothing on the device, in the middle of a stair, are never on the path.
+Every group's widths are tried alone, and the branches that may be dropped: what one costs, how much loss it brings, and
+how much of that lasts. From the dense network on, the step is taken that gains most cost for the least loss (as
+NetAdapt does, with a table in place of a measurement for each step: Yang et al., ECCV 2018, arXiv:1804.03230), and
+networks at even distances in cost are kept. Widths that gain nothing on the device, in the middle of a stair, are never
+on the path.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..spaces.groups import Group
 from ..spaces.policy import Choice, Policy
 from ..spaces.search_space import SearchSpace
+from .lasting_loss import LastingLoss
 
 FRACTIONS = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)
 """Which widths of a group are tried alone, most telling first, as time allows."""
@@ -47,9 +49,23 @@ class _Step:
     loss: float
     """Above the dense network's; never below zero."""
 
+    @property
+    def drops(self) -> bool:
+        """Whether a branch goes, and not only some of its channels."""
+        return self.choice.type == "block"
+
+
+_Table = Mapping[str, tuple[_Step, ...]]
+
 
 def descent(
-    space: SearchSpace, probe: Prober, *, levels: int, share: float = 1.0, enough: Callable[[], bool]
+    space: SearchSpace,
+    probe: Prober,
+    *,
+    levels: int,
+    share: float = 1.0,
+    enough: Callable[[], bool],
+    lasting: LastingLoss | None = None,
 ) -> tuple[Policy, ...]:
     """Return at most ``levels`` nested policies, largest first, the dense one left out.
 
@@ -60,12 +76,14 @@ def descent(
         share: of the dense cost that a constraint leaves: the path has one network on the way there, and its levels
             below.
         enough: whether the time for probing is used up; each group is tried once whatever it says.
+        lasting: tells how much of a loss lasts; without it a loss counts as it is before training.
     """
-    path = tuple(_walk(space, _table(space, probe, enough)))
+    table = _table(space, probe, enough)
+    path = tuple(_walk(space, table if lasting is None else _lasting(space, table, lasting)))
     return tuple(_spaced(path, levels, share)) if path else ()
 
 
-def _table(space: SearchSpace, probe: Prober, enough: Callable[[], bool]) -> Mapping[str, tuple[_Step, ...]]:
+def _table(space: SearchSpace, probe: Prober, enough: Callable[[], bool]) -> _Table:
     found: dict[str, list[_Step]] = {group.name: [] for group in space.graph}
     for rank, fraction in enumerate(FRACTIONS):
         wanted = [(g, c) for g in space.graph for c in _options(space, g, fraction)]
@@ -105,12 +123,33 @@ def _useful(steps: Sequence[_Step]) -> tuple[_Step, ...]:
     return tuple(kept)
 
 
+def _lasting(space: SearchSpace, table: _Table, lasting: LastingLoss) -> _Table:
+    """Return the table with what lasts of each loss: one width of a group tells for all of them, a drop for itself."""
+    told = [(name, step) for name, steps in table.items() for step in _telling(steps)]
+    policies = [_policy(space, {name: step.choice}) for name, step in told]
+    found = lasting.of(Policy.dense(space.graph), policies, [step.loss for _, step in told])
+    if found is None:
+        return table
+    shares = {
+        (name, step.drops): (left / step.loss if step.loss > 0 else 1.0)
+        for (name, step), left in zip(told, found, strict=True)
+    }
+    return {n: tuple(replace(s, loss=s.loss * shares[n, s.drops]) for s in steps) for n, steps in table.items()}
+
+
+def _telling(steps: Sequence[_Step]) -> Iterator[_Step]:
+    widths = [step for step in steps if not step.drops]
+    if widths:
+        yield widths[len(widths) // 2]
+    yield from (step for step in steps if step.drops)
+
+
 def _weight(choice: Choice) -> float:
     """Order options from those that keep much to those that keep little; a dropped branch keeps nothing."""
     return 1.0 if choice.type == "block" else 1 - choice.kept / choice.of
 
 
-def _walk(space: SearchSpace, table: Mapping[str, tuple[_Step, ...]]) -> Iterator[tuple[Policy, float]]:
+def _walk(space: SearchSpace, table: _Table) -> Iterator[tuple[Policy, float]]:
     """Yield ever smaller policies with their costs as shares of the dense network's, told from the table.
 
     Groups act on shared layers as factors do: the shares of single groups are multiplied.
@@ -121,19 +160,16 @@ def _walk(space: SearchSpace, table: Mapping[str, tuple[_Step, ...]]) -> Iterato
         moves = [(n, i) for n, steps in table.items() if n not in gone for i in range(at[n] + 1, len(steps))]
         if not moves:
             return
-        name, _ = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
-        at[name] += 1  # towards the best, by the smallest step: networks near each other inherit most
-        if table[name][at[name]].choice.type == "block":
+        name, best = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
+        # Towards the best width by the smallest step, as networks near each other inherit most; a branch goes at once.
+        at[name] = best if table[name][best].drops else at[name] + 1
+        if table[name][at[name]].drops:
             branch = space.graph.group(name).branch
             gone |= set() if branch is None else set(branch.groups)
         reached = {n: table[n][i] for n, i in at.items() if i >= 0}
-        chosen = {n: step for n, step in reached.items() if n not in gone or _drops(step)}
+        chosen = {n: step for n, step in reached.items() if n not in gone or step.drops}
         share = math.prod(step.cost for step in chosen.values())
         yield _policy(space, {n: step.choice for n, step in chosen.items()}), share
-
-
-def _drops(step: _Step) -> bool:
-    return step.choice.type == "block"
 
 
 def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:

@@ -71,6 +71,7 @@ def run_search(
     calibrate: bool | None = None,
     inherit: bool = True,
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
+    baselines: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Search for configurations of ``task`` that no other beats, and return the run.
@@ -100,6 +101,8 @@ def run_search(
         inherit: whether candidates start from the weights of larger ones that were trained before them, along a path of
             shrinking networks first; otherwise each starts from the dense network.
         start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
+        baselines: whether uniform pruning is run beside the search, once it is over and at equal budget, to hold its
+            front against (:attr:`~espalier.search.run_folder.Run.baselines`).
         clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
             worker.
 
@@ -129,6 +132,7 @@ def run_search(
         start=start,
         calibrate=calibrate,
         inherit=inherit,
+        baselines=baselines,
     )
     folder = Path(out)
     check_target(folder, resume=resume)
@@ -217,9 +221,10 @@ class _Search:
 
     def _search(self, info: RunInfo) -> Run:
         events = self._events
+        searched_before = searched_seconds(events.read())
         try:
             with journal.study(self.folder, info) as study:
-                self._coordinate(study, info, events)
+                self._coordinate(study, info, events, searched_before)
             with self.interrupts.welcome():
                 finish(self.folder, self.evaluator, self.progress)
         except KeyboardInterrupt:
@@ -229,9 +234,26 @@ class _Search:
         run = open_run(self.folder)
         run.write_front()
         events.write("finished", front=len(run.front.configurations))
+        if self.options.baselines:
+            self._run_baselines(info, events)
         return run
 
-    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> None:
+    def _run_baselines(self, info: RunInfo, events: EventLog) -> None:
+        trials = open_run(self.folder).trials
+        runner = BaselineRunner(
+            folder=self.folder,
+            space=self.subject.space,
+            evaluator=self.evaluator,
+            options=self.options,
+            constraints=info.parsed_constraints,
+            clock=self.timer.clock,
+            interrupts=self.interrupts,
+            progress=self.progress,
+            events=events,
+        )
+        runner.run(budget_of(events.read(), trials))
+
+    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog, searched_before: float) -> None:
         path = self._path(info)
         ledger = Ledger(
             study,
@@ -296,6 +318,7 @@ class _Search:
                 self.options,
                 info.parsed_constraints,
                 info.dense.metrics,
+                info.samples,
                 self.timer,
             )
 

@@ -13,6 +13,8 @@ from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .descent import Probe, Prober, descent
+from .effort import PATH_SHARE
+from .lasting_loss import LastingLoss
 from .options import SearchOptions
 from .subject import SearchEvaluator
 from .timer import Timer
@@ -21,11 +23,13 @@ PATH = "path.json"
 MOST_LEVELS = 8
 TRIALS_PER_LEVEL = 3
 """A search by trials has at most one level for so many of them."""
-PROBE_SHARE = 0.05
+PROBE_SHARE = 0.04
 PROBE_SECONDS = 60.0
 PROBE_SECONDS_PER_TRIAL = 0.2
-"""Trying widths alone ends after a twentieth of the budget, or a fifth of a second for each trial where there is no
+"""Trying widths alone ends after this share of the budget, or a fifth of a second for each trial where there is no
 budget, and after a minute at most; each group is tried once whatever that takes."""
+TRAINED_SHARE = 0.08
+"""Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
 
 
@@ -45,6 +49,7 @@ def make_path(
     options: SearchOptions,
     constraints: tuple[Constraint, ...],
     dense: Mapping[str, float | None],
+    samples: int,
     timer: Timer,
 ) -> ShrinkingPath:
     """Return the run's path, found before or now; an empty one where there is no cost to descend in.
@@ -58,15 +63,17 @@ def make_path(
         return ShrinkingPath()
     if (folder / PATH).exists():
         return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer))
+    rate = _rate(evaluator, timer)
     policies = descent(
         space,
         _prober(evaluator, cost),
         levels=levels,
         share=_share(constraints, cost, dense),
         enough=_enough(options),
+        lasting=_lasting(evaluator, options, samples, levels, rate),
     )
     write_json(folder / PATH, {"version": 1, "cost": cost, "policies": [policy.to_dict() for policy in policies]})
-    return ShrinkingPath(policies, _rate(evaluator, timer) if policies else None)
+    return ShrinkingPath(policies, rate if policies else None)
 
 
 def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
@@ -75,6 +82,14 @@ def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
         return tuple(Probe(float(metrics[cost] or 0.0), float(metrics["loss"] or 0.0)) for metrics in found)
 
     return probe
+
+
+def _lasting(evaluator: SearchEvaluator, options: SearchOptions, samples: int, levels: int, rate: float) -> LastingLoss:
+    """Return what tells lasting losses, with its share of all the training that the search can do."""
+    if options.budget is None or options.samples is not None:
+        return LastingLoss(evaluator.trained_loss, int(TRAINED_SHARE * options.trials * samples), samples)
+    affordable = options.budget * rate
+    return LastingLoss(evaluator.trained_loss, int(TRAINED_SHARE * affordable), int(PATH_SHARE * affordable / levels))
 
 
 def _share(constraints: tuple[Constraint, ...], cost: str, dense: Mapping[str, float | None]) -> float:

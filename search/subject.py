@@ -53,6 +53,10 @@ class SearchEvaluator(Protocol):
         """Return what policies cost, told together, and their ``loss`` on validation data before any training."""
         ...
 
+    def trained_loss(self, policy: Policy, samples: int) -> float:
+        """Return the loss of a policy on validation data after so many samples of training, from the dense weights."""
+        ...
+
     def practise(self, batches: int) -> int:
         """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
         ...
