@@ -49,7 +49,8 @@ def test_the_samples_are_shared_and_the_dense_network_is_trained_alike():
 
     def trained(policy: Policy, samples: int) -> float:
         asked.append((kept(policy), samples))
-        return {(64, 64): 0.5, (32, 64): 0.75, (64, 32): 1.0}[kept(policy)]
+        losses: dict[tuple[int, ...], float] = {(64, 64): 0.5, (32, 64): 0.75, (64, 32): 1.0}
+        return losses[kept(policy)]
 
     dense, *others = (widths(64, 64), widths(32, 64), widths(64, 32))
     found = LastingLoss(trained, 6000, 2000).of(dense, others, [0.5, 1.0])
@@ -79,7 +80,8 @@ def probe(policies):
 
 def test_the_path_begins_with_what_mends():
     def trained(policy: Policy, samples: int) -> float:
-        return {(64, 64): 0.0, (32, 64): 0.01, (64, 32): 0.9}[kept(policy)]
+        losses: dict[tuple[int, ...], float] = {(64, 64): 0.0, (32, 64): 0.01, (64, 32): 0.9}
+        return losses[kept(policy)]
 
     told = LastingLoss(trained, 10_000, 20_000)
     by_first_sight = descent(space(), probe, levels=2, enough=lambda: False)
