@@ -121,7 +121,7 @@ class Coordinator:
         if self.effort.timed and all(choice.type == "none" for choice in policy.choices.values()):
             return 0  # as it was brought: the slowest network to train, and not faster than itself
         if self.proposer.is_on_path(policy):
-            return self.effort.on_path(1 + self.proposer.levels_left(self._in_flight.values()), left)
+            return self.effort.on_path(policy, self.proposer.path_to_come(self._in_flight.values()), left)
         return self.effort.off_path(left)
 
     def _take_in(self, completion: Completion) -> None:

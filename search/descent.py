@@ -34,6 +34,17 @@ class Probe:
     loss: float
 
 
+@dataclass(frozen=True)
+class Level:
+    """A network of the path."""
+
+    policy: Policy
+    cost: float
+    """As a share of the dense network's, told from what each group does alone: groups act as factors."""
+    loss: float
+    """Above the dense network's, told from what each group does alone, and of that what lasts if that is known."""
+
+
 Prober = Callable[[Sequence[Policy]], Sequence[Probe]]
 """Tells policies under the same conditions, so that their costs can be compared."""
 _TOGETHER = 12
@@ -66,8 +77,8 @@ def descent(
     share: float = 1.0,
     enough: Callable[[], bool],
     lasting: LastingLoss | None = None,
-) -> tuple[Policy, ...]:
-    """Return at most ``levels`` nested policies, largest first, the dense one left out.
+) -> tuple[Level, ...]:
+    """Return at most ``levels`` networks of nested policies, largest first, the dense one left out.
 
     Args:
         space: what may be pruned, and how.
@@ -149,11 +160,8 @@ def _weight(choice: Choice) -> float:
     return 1.0 if choice.type == "block" else 1 - choice.kept / choice.of
 
 
-def _walk(space: SearchSpace, table: _Table) -> Iterator[tuple[Policy, float]]:
-    """Yield ever smaller policies with their costs as shares of the dense network's, told from the table.
-
-    Groups act on shared layers as factors do: the shares of single groups are multiplied.
-    """
+def _walk(space: SearchSpace, table: _Table) -> Iterator[Level]:
+    """Yield ever smaller networks, told from the table."""
     at: dict[str, int] = dict.fromkeys(table, -1)
     gone: set[str] = set()
     while True:
@@ -168,8 +176,11 @@ def _walk(space: SearchSpace, table: _Table) -> Iterator[tuple[Policy, float]]:
             gone |= set() if branch is None else set(branch.groups)
         reached = {n: table[n][i] for n, i in at.items() if i >= 0}
         chosen = {n: step for n, step in reached.items() if n not in gone or step.drops}
-        share = math.prod(step.cost for step in chosen.values())
-        yield _policy(space, {n: step.choice for n, step in chosen.items()}), share
+        yield Level(
+            _policy(space, {n: step.choice for n, step in chosen.items()}),
+            math.prod(step.cost for step in chosen.values()),
+            sum(step.loss for step in chosen.values()),
+        )
 
 
 def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:
@@ -183,14 +194,14 @@ def _price(steps: Sequence[_Step], now: int, then: int) -> float:
     return max(steps[then].loss - loss, 1e-3) / max(math.log(cost / steps[then].cost), 1e-9)
 
 
-def _spaced(path: Sequence[tuple[Policy, float]], levels: int, share: float) -> Iterator[Policy]:
-    """Yield the policies nearest to even distances in cost, from ``share`` of the dense cost to the end of the path."""
-    floor = path[-1][1]
-    end = next(i for i, step in enumerate(path) if step[1] <= floor + TAIL)
-    top = max(share, path[end][1])
-    targets = [top - (top - path[end][1]) * i / levels for i in range(1, levels + 1)]
+def _spaced(path: Sequence[Level], levels: int, share: float) -> Iterator[Level]:
+    """Yield the networks nearest to even distances in cost, from ``share`` of the dense cost to the end of the path."""
+    floor = path[-1].cost
+    end = next(i for i, level in enumerate(path) if level.cost <= floor + TAIL)
+    top = max(share, path[end].cost)
+    targets = [top - (top - path[end].cost) * i / levels for i in range(1, levels + 1)]
     if top < 1.0:
         targets[:0] = [(1 + top) / 2]
-    places = (min(range(end + 1), key=lambda i: abs(path[i][1] - target)) for target in targets)
+    places = (min(range(end + 1), key=lambda i: abs(path[i].cost - target)) for target in targets)
     for place in dict.fromkeys(places):
-        yield path[place][0]
+        yield path[place]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from ..spaces.policy import Policy
 
 PATH_SHARE = 0.9
 """Of the time left as the path of shrinking networks begins: what is trained there every later candidate inherits."""
@@ -19,19 +21,23 @@ class Effort:
         samples: what a candidate is trained on unless time decides.
         timed: whether time decides: a budget is given, and no number of samples.
         rate: samples trained in a second; measured anew with every candidate.
+        shares: of the path's training, by policy.
     """
 
     samples: int
     timed: bool
     rate: float | None = None
+    shares: Mapping[Policy, float] = field(default_factory=dict)
     _overhead: float = field(default=0.0, init=False)
     """Seconds of a candidate that are no training."""
 
-    def on_path(self, levels: int, seconds_left: float | None) -> int:
-        """Return the samples of the next network of a path of which ``levels`` are still to come, this one included."""
+    def on_path(self, policy: Policy, later: Iterable[Policy], seconds_left: float | None) -> int:
+        """Return the samples of a network of the path, from which others are to come ``later``."""
         if not self.timed or self.rate is None or seconds_left is None:
             return self.samples
-        return self._within(PATH_SHARE * seconds_left / max(1, levels))
+        share = self.shares[policy]
+        to_come = sum(self.shares[other] for other in later)
+        return self._within(PATH_SHARE * seconds_left * share / (share + to_come))
 
     def off_path(self, seconds_left: float | None) -> int:
         """Return the samples of any other candidate: as ever, or what the time still allows."""

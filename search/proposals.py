@@ -86,10 +86,11 @@ class Proposer:
                 return Proposal(trial, policy)
         return None
 
-    def levels_left(self, in_flight: Collection[Proposal]) -> int:
-        """Return how many networks of the path are still to be trained, those ``in_flight`` left out."""
+    def path_to_come(self, in_flight: Collection[Proposal]) -> tuple[Policy, ...]:
+        """Return the networks of the path that are still to be trained, those ``in_flight`` left out."""
         running = {p.policy.key for p in in_flight}
-        return sum(p.policy.key in self._path and p.policy.key not in running for p in self._starting_points)
+        waiting = (p.policy for p in self._starting_points)
+        return tuple(policy for policy in waiting if policy.key in self._path and policy.key not in running)
 
     def is_on_path(self, policy: Policy) -> bool:
         """Return whether ``policy`` is of the path of shrinking networks."""

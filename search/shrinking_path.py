@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunFolderError, describe
 from ..evaluators.objectives import Constraint
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .descent import Probe, Prober, descent
+from .descent import Level, Probe, Prober, descent
 from .effort import PATH_SHARE
 from .lasting_loss import LastingLoss
 from .options import SearchOptions
@@ -20,6 +22,7 @@ from .subject import SearchEvaluator
 from .timer import Timer
 
 PATH = "path.json"
+VERSION = 2
 MOST_LEVELS = 8
 TRIALS_PER_LEVEL = 3
 """A search by trials has at most one level for so many of them."""
@@ -31,15 +34,35 @@ budget, and after a minute at most; each group is tried once whatever that takes
 TRAINED_SHARE = 0.08
 """Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
+EVEN_SHARE = 0.2
+"""Of the path's training, this much is shared alike, since losses are told roughly."""
 
 
 @dataclass(frozen=True)
 class ShrinkingPath:
-    """Nested policies, largest first, and how fast this machine trains."""
+    """Networks of nested policies, largest first, and how fast this machine trains."""
 
-    policies: tuple[Policy, ...] = ()
+    levels: tuple[Level, ...] = ()
     rate: float | None = None
     """Training samples in a second, dense; ``None`` where nobody has timed it."""
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The networks' policies."""
+        return tuple(level.policy for level in self.levels)
+
+    @property
+    def shares(self) -> Mapping[Policy, float]:
+        """For each network its share of the path's training: what has most to mend gets most."""
+        if not self.levels:
+            return {}
+        losses = [0.0, *(level.loss for level in self.levels)]
+        broken = [max(0.0, after - before) for before, after in pairwise(losses)]
+        even, whole = EVEN_SHARE / len(broken), sum(broken) or 1.0
+        return {
+            level.policy: even + (1 - EVEN_SHARE) * rise / whole
+            for level, rise in zip(self.levels, broken, strict=True)
+        }
 
 
 def make_path(
@@ -64,7 +87,7 @@ def make_path(
     if (folder / PATH).exists():
         return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer))
     rate = _rate(evaluator, timer)
-    policies = descent(
+    found = descent(
         space,
         _prober(evaluator, cost),
         levels=levels,
@@ -72,8 +95,8 @@ def make_path(
         enough=_enough(options),
         lasting=_lasting(evaluator, options, samples, levels, rate),
     )
-    write_json(folder / PATH, {"version": 1, "cost": cost, "policies": [policy.to_dict() for policy in policies]})
-    return ShrinkingPath(policies, rate if policies else None)
+    write_json(folder / PATH, {"version": VERSION, "cost": cost, "levels": [_plain(level) for level in found]})
+    return ShrinkingPath(found, rate if found else None)
 
 
 def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
@@ -112,9 +135,14 @@ def _rate(evaluator: SearchEvaluator, timer: Timer) -> float:
     return samples / max(timer.elapsed() - begin, 1e-6)
 
 
-def _stored(path: Path) -> tuple[Policy, ...]:
+def _plain(level: Level) -> dict[str, Any]:
+    return {"policy": level.policy.to_dict(), "cost": level.cost, "loss": level.loss}
+
+
+def _stored(path: Path) -> tuple[Level, ...]:
     data = read_json(path)
-    if data.get("version") != 1 or not isinstance(data.get("policies"), list):
-        expected, remedy = "what Espalier wrote, version 1", "Restore it from a copy, or start a new run."
+    levels = data.get("levels")
+    if data.get("version") != VERSION or not isinstance(levels, list):
+        expected, remedy = f"what Espalier wrote, version {VERSION}", "Restore it from a copy, or start a new run."
         raise RunFolderError(describe(f"{path} is no path", expected=expected, remedy=remedy))
-    return tuple(Policy.from_dict(item) for item in data["policies"])
+    return tuple(Level(Policy.from_dict(x["policy"]), float(x["cost"]), float(x["loss"])) for x in levels)

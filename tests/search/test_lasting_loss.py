@@ -86,8 +86,8 @@ def test_the_path_begins_with_what_mends():
     told = LastingLoss(trained, 10_000, 20_000)
     by_first_sight = descent(space(), probe, levels=2, enough=lambda: False)
     by_what_lasts = descent(space(), probe, levels=2, enough=lambda: False, lasting=told)
-    assert [kept(p) for p in by_first_sight] == [(64, 32), (32, 32)]
-    assert [kept(p) for p in by_what_lasts] == [(32, 64), (32, 32)]
+    assert [kept(level.policy) for level in by_first_sight] == [(64, 32), (32, 32)]
+    assert [kept(level.policy) for level in by_what_lasts] == [(32, 64), (32, 32)]
 
 
 class Residual(nn.Module):
@@ -119,5 +119,5 @@ def test_a_branch_that_mends_goes_at_once_and_not_width_by_width():
 
     told = LastingLoss(lambda p, samples: 0.0 if drops(p) else 1.0 - share(p), 100_000, 20_000)
     path = descent(both, probes, levels=4, enough=lambda: False, lasting=told)
-    assert drops(path[0])
-    assert not any(drops(p) for p in descent(both, probes, levels=4, enough=lambda: False)[:1])
+    assert drops(path[0].policy)
+    assert not drops(descent(both, probes, levels=4, enough=lambda: False)[0].policy)
