@@ -3,7 +3,7 @@
 Every group's widths are tried alone, and the branches that may be dropped: what one costs, how much loss it brings, and
 how much of that lasts. From the dense network on, the step is taken that gains most cost for the least loss (as
 NetAdapt does, with a table in place of a measurement for each step: Yang et al., ECCV 2018, arXiv:1804.03230), and
-networks at even distances in cost are kept. Widths that gain nothing on the device, in the middle of a stair, are never
+networks at even distances are kept. Widths that gain nothing on the device, in the middle of a stair, are never
 on the path.
 """
 
@@ -22,6 +22,11 @@ FRACTIONS = (0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875)
 """Which widths of a group are tried alone, most telling first, as time allows."""
 LEAST_GAIN = 0.01
 """A width that saves less than this share of the dense cost over the next wider one is no step."""
+LEAST_LOSS = 0.01
+"""Less loss cannot be told from none, on so few samples."""
+LARGE_FIRST = 1.5
+"""Of two steps that lose as much for what they save, one that saves more goes first (an exponent above 1): all that is
+trained after it is trained faster."""
 TAIL = 0.03
 """The path ends where all that is left to gain is below this share of the dense cost."""
 
@@ -189,19 +194,23 @@ def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:
 
 
 def _price(steps: Sequence[_Step], now: int, then: int) -> float:
-    """Return the loss for each unit of cost saved, on a scale where equal factors are equal gains."""
+    """Return the loss for what is saved of the cost, on a scale where equal factors are equal savings."""
     cost, loss = (steps[now].cost, steps[now].loss) if now >= 0 else (1.0, 0.0)
-    return max(steps[then].loss - loss, 1e-3) / max(math.log(cost / steps[then].cost), 1e-9)
+    return max(steps[then].loss - loss, LEAST_LOSS) / max(math.log(cost / steps[then].cost), 1e-9) ** LARGE_FIRST
 
 
 def _spaced(path: Sequence[Level], levels: int, share: float) -> Iterator[Level]:
-    """Yield the networks nearest to even distances in cost, from ``share`` of the dense cost to the end of the path."""
+    """Yield networks at about even distances, in cost and in loss alike, from ``share`` of the dense cost to the end."""
     floor = path[-1].cost
     end = next(i for i, level in enumerate(path) if level.cost <= floor + TAIL)
     top = max(share, path[end].cost)
-    targets = [top - (top - path[end].cost) * i / levels for i in range(1, levels + 1)]
+    whole = (max(1.0 - path[end].cost, 1e-9), max(path[end].loss, 1e-9))
+    lengths = [(1.0 - level.cost) / whole[0] + level.loss / whole[1] for level in path[: end + 1]]
+    start = next(length for level, length in zip(path, lengths, strict=False) if level.cost <= top)
+    first = 0.0 if top == 1.0 else start
+    targets = [first + (lengths[end] - first) * i / levels for i in range(1, levels + 1)]
     if top < 1.0:
-        targets[:0] = [(1 + top) / 2]
-    places = (min(range(end + 1), key=lambda i: abs(path[i].cost - target)) for target in targets)
+        targets[:0] = [start / 2, start]
+    places = (min(range(end + 1), key=lambda i: abs(lengths[i] - target)) for target in targets)
     for place in dict.fromkeys(places):
         yield path[place]
