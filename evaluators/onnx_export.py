@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage]
 
 from ..errors import EvaluationError, describe
 from .hardware.recording import call, evaluating, tensors_in
-from .pad_folding import without_pads
+from .pad_folding import fold_pads
 from .task import Inputs
+from .zero_folding import fold_zeros
 
 OPSET = 17
 
@@ -29,7 +31,7 @@ def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
     Inputs are called ``input``, or ``input_0``, ``input_1``, ... for a tuple, or like a dict's keys; outputs
     ``output``, or ``output_0``, ``output_1``, ... where there are several. The TorchScript exporter is used where
     PyTorch has one (0.1 s for a ResNet-8), the slower ``torch.export`` based one (1.5 to 3 s) otherwise. Zero padding
-    of its own is folded into the convolutions behind it.
+    of its own is folded into the convolutions behind it, and zeros are not added.
 
     Raises:
         EvaluationError: the network cannot be exported.
@@ -37,7 +39,7 @@ def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
     with evaluating(model), torch.no_grad(), _plain_attention():
         try:
             outputs = _output_names(model, example_input)
-            return without_pads(_export(model, example_input, outputs))
+            return _folded(_export(model, example_input, outputs))
         except (RuntimeError, TypeError, ValueError, NotImplementedError, torch.onnx.errors.OnnxExporterError) as error:
             raise EvaluationError(
                 describe(
@@ -46,6 +48,14 @@ def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
                     remedy="Replace the operator named, or freeze the layer around it.",
                 )
             ) from error
+
+
+def _folded(onnx_file: bytes) -> bytes:
+    """Return the file with what can be folded; the very bytes where nothing can."""
+    if b"Pad" not in onnx_file and b"Add" not in onnx_file:
+        return onnx_file
+    model = onnx.load_from_string(onnx_file)
+    return model.SerializeToString() if fold_pads(model) + fold_zeros(model) else onnx_file
 
 
 def onnx_feed(example_input: Inputs) -> dict[str, np.ndarray]:

@@ -8,20 +8,12 @@ pad both sides alike. Measured on a ResNet-8 with two Pad nodes (ONNX Runtime 1.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-
-def without_pads(onnx_file: bytes) -> bytes:
-    """Return an ONNX file with each Pad node folded that :func:`fold_pads` can; the very bytes where there is none."""
-    if b"Pad" not in onnx_file:
-        return onnx_file
-    model = onnx.load_from_string(onnx_file)
-    return model.SerializeToString() if fold_pads(model) else onnx_file
+from .onnx_graph import Constants, drop_unread, has_bodies, readers_of
 
 
 def fold_pads(model: onnx.ModelProto) -> int:
@@ -30,13 +22,10 @@ def fold_pads(model: onnx.ModelProto) -> int:
     A Pad goes where it adds constant zeros, to spatial dimensions alone, and nothing but Conv nodes read what it gives.
     """
     graph = model.graph
-    if any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
-        return 0  # the bodies of branches and loops may read what is around them
-    constants = _Constants(model)
-    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            readers[name].append(node)
+    if has_bodies(graph):
+        return 0
+    constants = Constants(model)
+    readers = readers_of(graph)
     outputs = {output.name for output in graph.output}
     folded = 0
     # Backwards: a Pad whose reader is another Pad is followed by its convolution once that one has gone.
@@ -52,48 +41,11 @@ def fold_pads(model: onnx.ModelProto) -> int:
         graph.node.remove(pad)
         folded += 1
     if folded:
-        _drop_unread(graph)
+        drop_unread(graph)
     return folded
 
 
-class _Constants:
-    """What a graph computes from constants alone: TorchScript's exporter reorders amounts of padding in eight nodes."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
-        self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._producers = {name: node for node in model.graph.node for name in node.output}
-
-    def get(self, name: str) -> np.ndarray | None:
-        """Return the value called ``name``; ``None`` where an input decides it."""
-        if name in self._stored:
-            return numpy_helper.to_array(self._stored[name])
-        nodes = self._leading_to(name)
-        if nodes is None:
-            return None
-        inner = [self._stored[i] for i in dict.fromkeys(i for node in nodes for i in node.input) if i in self._stored]
-        result = onnx.helper.make_empty_tensor_value_info(name)
-        graph = onnx.helper.make_graph(nodes, "constants", [], [result], inner)
-        from onnx.reference import ReferenceEvaluator  # takes its time to import; most networks have no Pad
-
-        found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=self._model.opset_import))
-        return np.asarray(found.run(None, {})[0])  # pyright: ignore[reportArgumentType]
-
-    def _leading_to(self, name: str) -> list[onnx.NodeProto] | None:
-        """Return the nodes that compute ``name``, in order; ``None`` where an input of the network leads there too."""
-        wanted, found = [name], set()
-        while wanted:
-            current = wanted.pop()
-            if not current or current in self._stored or current in found:
-                continue
-            if current not in self._producers:
-                return None
-            found.add(current)
-            wanted += self._producers[current].input
-        return [node for node in self._model.graph.node if found & set(node.output)]
-
-
-def _spatial_amounts(pad: onnx.NodeProto, constants: _Constants) -> list[int] | None:
+def _spatial_amounts(pad: onnx.NodeProto, constants: Constants) -> list[int] | None:
     """Return what a Pad adds, begins before ends, without batch and channels; ``None`` where it cannot be folded."""
     mode = next((a.s for a in pad.attribute if a.name == "mode"), b"constant")
     amounts, value, axes = (constants.get(name) if name else None for name in _padded(pad.input)[1:])
@@ -133,15 +85,3 @@ def _add(convolution: onnx.NodeProto, amounts: Sequence[int]) -> None:
         convolution.attribute.append(onnx.helper.make_attribute("pads", list(amounts)))
         return
     own.ints[:] = [a + b for a, b in zip(own.ints, amounts, strict=True)]
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Drop what only the Pad nodes read."""
-    outputs = {output.name for output in graph.output}
-    read = outputs | {name for node in graph.node for name in node.input}
-    while unread := [node for node in graph.node if not read & set(node.output)]:
-        for node in unread:
-            graph.node.remove(node)
-        read = outputs | {name for node in graph.node for name in node.input}
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)

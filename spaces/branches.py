@@ -52,6 +52,9 @@ class Absent(nn.Module):
             return x.new_zeros((*x.shape[:-1], self.channels))
         pairs = zip(x.shape[2:], self.strides, strict=True)
         spatial = [(size + (stride - 1) * self.rounds_up) // stride for size, stride in pairs]
+        if len(spatial) == 2 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            # Else what they are added to is copied into another layout, again and again.
+            return x.new_zeros((x.shape[0], *spatial, self.channels)).permute(0, 3, 1, 2)
         return x.new_zeros((x.shape[0], self.channels, *spatial))
 
 
