@@ -22,6 +22,7 @@ BUILT_IN_TASKS: Mapping[str, str] = MappingProxyType(
         "digits": "digits:task",
         "cifar10-resnet8": "cifar10:resnet8_task",
         "cifar10-resnet20": "cifar10:resnet20_task",
+        "cifar10-vit": "cifar10_vit:task",
     }
 )
 """Names of tasks to the functions of the package's examples that make them; imported only when asked for."""

@@ -54,7 +54,7 @@ def cached_weights(
         if {name: t.shape for name, t in stored.items()} == {name: t.shape for name, t in like.items()}:
             return stored
     made = {name: tensor.detach().clone().contiguous() for name, tensor in make().items()}
-    _store(path, lambda temporary: save_file(made, temporary))
+    store(path, lambda temporary: save_file(made, temporary))
     return made
 
 
@@ -67,7 +67,7 @@ def cached_array(file_name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     with suppress(OSError, ValueError, EOFError):
         return np.load(path, mmap_mode="c", allow_pickle=False)
     made = make()
-    if _store(path, lambda temporary: _save_array(made, temporary)):
+    if store(path, lambda temporary: _save_array(made, temporary)):
         return np.load(path, mmap_mode="c", allow_pickle=False)
     return made
 
@@ -77,7 +77,7 @@ def _save_array(array: np.ndarray, path: Path) -> None:
         np.save(stream, array, allow_pickle=False)
 
 
-def _store(path: Path, write: Callable[[Path], None]) -> bool:
+def store(path: Path, write: Callable[[Path], None]) -> bool:
     """Call ``write`` on a temporary file and rename it to ``path``; a folder that cannot be written costs only time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
