@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from ..spaces.groups import Group
 from ..spaces.policy import Choice, Policy
@@ -27,6 +28,8 @@ LEAST_LOSS = 0.01
 LARGE_FIRST = 1.5
 """Of two steps that lose as much for what they save, one that saves more goes first (an exponent above 1): all that is
 trained after it is trained faster."""
+LEAST_TOLD = 3
+"""What fewer trainings tell is not carried over to all the rest."""
 TAIL = 0.03
 """The path ends where all that is left to gain is below this share of the dense cost."""
 
@@ -45,7 +48,7 @@ class Level:
 
     policy: Policy
     cost: float
-    """As a share of the dense network's, told from what each group does alone: groups act as factors."""
+    """As a share of the dense network's, told from what each group does alone."""
     loss: float
     """Above the dense network's, told from what each group does alone, and of that what lasts if that is known."""
 
@@ -72,6 +75,9 @@ class _Step:
 
 
 _Table = Mapping[str, tuple[_Step, ...]]
+_Chosen = Mapping[str, _Step]
+_LEAST_COST = 0.01
+"""Of all that branches take; what is left of a network whose branches are all gone is not told well."""
 
 
 def descent(
@@ -140,17 +146,25 @@ def _useful(steps: Sequence[_Step]) -> tuple[_Step, ...]:
 
 
 def _lasting(space: SearchSpace, table: _Table, lasting: LastingLoss) -> _Table:
-    """Return the table with what lasts of each loss: one width of a group tells for all of them, a drop for itself."""
-    told = [(name, step) for name, steps in table.items() for step in _telling(steps)]
+    """Return the table with what lasts of each loss.
+
+    One width of a group tells for all of them, a drop for itself. Where there is no time to train all, those that save
+    most are; the others are taken to mend as those do in the middle.
+    """
+    everything = [(name, step) for name, steps in table.items() for step in _telling(steps)]
+    told = sorted(everything, key=lambda each: each[1].cost)[: max(0, lasting.most)]
+    if len(told) < min(LEAST_TOLD, len(everything)):
+        return table
     policies = [_policy(space, {name: step.choice}) for name, step in told]
     found = lasting.of(Policy.dense(space.graph), policies, [step.loss for _, step in told])
-    if found is None:
-        return table
     shares = {
-        (name, step.drops): (left / step.loss if step.loss > 0 else 1.0)
-        for (name, step), left in zip(told, found, strict=True)
+        (name, step.drops): left / step.loss for (name, step), left in zip(told, found, strict=True) if step.loss > 0
     }
-    return {n: tuple(replace(s, loss=s.loss * shares[n, s.drops]) for s in steps) for n, steps in table.items()}
+    other = median(shares.values()) if shares else 1.0
+    return {
+        name: tuple(replace(step, loss=step.loss * shares.get((name, step.drops), other)) for step in steps)
+        for name, steps in table.items()
+    }
 
 
 def _telling(steps: Sequence[_Step]) -> Iterator[_Step]:
@@ -167,25 +181,52 @@ def _weight(choice: Choice) -> float:
 
 def _walk(space: SearchSpace, table: _Table) -> Iterator[Level]:
     """Yield ever smaller networks, told from the table."""
-    at: dict[str, int] = dict.fromkeys(table, -1)
+    chosen: _Chosen = {}
     gone: set[str] = set()
     while True:
-        moves = [(n, i) for n, steps in table.items() if n not in gone for i in range(at[n] + 1, len(steps))]
+        moves = [(name, step) for name in table.keys() - gone for step in _ahead(table[name], chosen.get(name))]
         if not moves:
             return
-        name, best = min(moves, key=lambda move: _price(table[move[0]], at[move[0]], move[1]))
+        name, best = min(moves, key=lambda move: (_price(chosen, _moved(space, chosen, *move)), move[0]))
         # Towards the best width by the smallest step, as networks near each other inherit most; a branch goes at once.
-        at[name] = best if table[name][best].drops else at[name] + 1
-        if table[name][at[name]].drops:
-            branch = space.graph.group(name).branch
-            gone |= set() if branch is None else set(branch.groups)
-        reached = {n: table[n][i] for n, i in at.items() if i >= 0}
-        chosen = {n: step for n, step in reached.items() if n not in gone or step.drops}
-        yield Level(
-            _policy(space, {n: step.choice for n, step in chosen.items()}),
-            math.prod(step.cost for step in chosen.values()),
-            sum(step.loss for step in chosen.values()),
-        )
+        step = best if best.drops else _ahead(table[name], chosen.get(name))[0]
+        chosen = _moved(space, chosen, name, step)
+        gone |= _inside(space, name) if step.drops else set()
+        yield Level(_policy(space, {n: s.choice for n, s in chosen.items()}), _cost(chosen), _loss(chosen))
+
+
+def _ahead(steps: Sequence[_Step], now: _Step | None) -> Sequence[_Step]:
+    return steps if now is None else steps[steps.index(now) + 1 :]
+
+
+def _moved(space: SearchSpace, chosen: _Chosen, name: str, step: _Step) -> _Chosen:
+    inside = _inside(space, name) if step.drops else set()
+    return {n: s for n, s in chosen.items() if n not in inside} | {name: step}
+
+
+def _inside(space: SearchSpace, name: str) -> set[str]:
+    branch = space.graph.group(name).branch
+    return set() if branch is None else set(branch.groups)
+
+
+def _cost(chosen: _Chosen) -> float:
+    """Return the cost as a share of the dense network's.
+
+    Widths act on shared layers as factors do. A dropped branch saves what it took, whatever else is dropped.
+    """
+    dropped = sum(1.0 - step.cost for step in chosen.values() if step.drops)
+    widths = math.prod(step.cost for step in chosen.values() if not step.drops)
+    return widths * max(1.0 - dropped, _LEAST_COST)
+
+
+def _loss(chosen: _Chosen) -> float:
+    return sum(step.loss for step in chosen.values())
+
+
+def _price(now: _Chosen, then: _Chosen) -> float:
+    """Return the loss for what is saved of the cost, on a scale where equal factors are equal savings."""
+    saved = math.log(_cost(now) / _cost(then))
+    return max(_loss(then) - _loss(now), LEAST_LOSS) / max(saved, 1e-9) ** LARGE_FIRST
 
 
 def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:
@@ -193,14 +234,8 @@ def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:
     return space.policy(space.values(Policy.of(space.graph, choices)))
 
 
-def _price(steps: Sequence[_Step], now: int, then: int) -> float:
-    """Return the loss for what is saved of the cost, on a scale where equal factors are equal savings."""
-    cost, loss = (steps[now].cost, steps[now].loss) if now >= 0 else (1.0, 0.0)
-    return max(steps[then].loss - loss, LEAST_LOSS) / max(math.log(cost / steps[then].cost), 1e-9) ** LARGE_FIRST
-
-
 def _spaced(path: Sequence[Level], levels: int, share: float) -> Iterator[Level]:
-    """Yield networks at about even distances, in cost and in loss alike, from ``share`` of the dense cost to the end."""
+    """Yield networks at about even distances, in cost and loss alike, from ``share`` of the dense cost to the end."""
     floor = path[-1].cost
     end = next(i for i, level in enumerate(path) if level.cost <= floor + TAIL)
     top = max(share, path[end].cost)

@@ -16,7 +16,7 @@ from ..spaces.policy import Policy
 TrainedLoss = Callable[[Policy, int], float]
 """The loss of a policy on validation data after so many samples of training."""
 MOST_SAMPLES = 5_120
-LEAST_SAMPLES = 1_024
+LEAST_SAMPLES = 2_048
 """Shorter trainings are over before the learning rate has come down, and tell nothing."""
 LEAST_MENDED = 1.1
 """A rise that training hardly lowered is taken to have been so many times as high: training was too short to tell."""
@@ -36,14 +36,14 @@ class LastingLoss:
     samples: int
     horizon: int
 
-    def of(self, dense: Policy, policies: Sequence[Policy], rises: Sequence[float]) -> tuple[float, ...] | None:
-        """Return what lasts of the rises in loss that policies bring before any training.
+    @property
+    def most(self) -> int:
+        """How many policies can be trained for long enough, beside the dense network."""
+        return self.samples // LEAST_SAMPLES - 1
 
-        ``None`` where there is too little time to train each for long enough.
-        """
+    def of(self, dense: Policy, policies: Sequence[Policy], rises: Sequence[float]) -> tuple[float, ...]:
+        """Return what lasts of the rises in loss that at most :attr:`most` policies bring before any training."""
         each = min(MOST_SAMPLES, self.samples // (len(policies) + 1))
-        if each < LEAST_SAMPLES:
-            return None
         base = self.trained_loss(dense, each)
         after = (self.trained_loss(policy, each) - base for policy in policies)
         return tuple(lasting(rise, left, each, self.horizon) for rise, left in zip(rises, after, strict=True))

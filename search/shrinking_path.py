@@ -31,7 +31,7 @@ PROBE_SECONDS = 60.0
 PROBE_SECONDS_PER_TRIAL = 0.2
 """Trying widths alone ends after this share of the budget, or a fifth of a second for each trial where there is no
 budget, and after a minute at most; each group is tried once whatever that takes."""
-TRAINED_SHARE = 0.08
+TRAINED_SHARE = 0.06
 """Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
 EVEN_SHARE = 0.2

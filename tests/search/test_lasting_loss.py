@@ -58,12 +58,33 @@ def test_the_samples_are_shared_and_the_dense_network_is_trained_alike():
     assert found == pytest.approx((0.25, 0.5))  # each half-mended after 2,000 samples, and told for 2,000
 
 
+def test_only_as_many_are_trained_as_can_be_for_long_enough():
+    assert LastingLoss(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES, 1000).most == 2
+    assert LastingLoss(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES - 1, 1000).most == 1
+
+
 def test_too_little_training_tells_nothing_and_is_not_spent():
     asked = []
-    loss = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 3 * LEAST_SAMPLES - 1, 1000)
-    graph = analytic_graph(64, 64)
-    assert loss.of(Policy.dense(graph), [Policy.dense(graph)] * 2, [1.0, 1.0]) is None
+    loss = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 2 * LEAST_SAMPLES, 1000)
+    with_it = descent(space(), probe, levels=2, enough=lambda: False, lasting=loss)
+    assert with_it == descent(space(), probe, levels=2, enough=lambda: False)
     assert asked == []
+
+
+def test_those_that_save_most_tell_for_the_rest():
+    graph = analytic_graph(64, 64, 64, 64)
+    wide = SearchSpace(graph, channel_multiple=32)
+    asked = []
+
+    def costs(policies):
+        return [Probe(sum((4 - i) * k for i, k in enumerate(kept(p))), sum(64 - k for k in kept(p))) for p in policies]
+
+    def trained(policy: Policy, samples: int) -> float:
+        asked.append(kept(policy))
+        return 0.0
+
+    descent(wide, costs, levels=4, enough=lambda: False, lasting=LastingLoss(trained, 4 * LEAST_SAMPLES, 1000))
+    assert asked == [(64, 64, 64, 64), (32, 64, 64, 64), (64, 32, 64, 64), (64, 64, 32, 64)]
 
 
 def test_nobody_is_trained_longer_than_tells():
@@ -83,7 +104,7 @@ def test_the_path_begins_with_what_mends():
         losses: dict[tuple[int, ...], float] = {(64, 64): 0.0, (32, 64): 0.01, (64, 32): 0.9}
         return losses[kept(policy)]
 
-    told = LastingLoss(trained, 10_000, 20_000)
+    told = LastingLoss(trained, 20_000, 20_000)
     by_first_sight = descent(space(), probe, levels=2, enough=lambda: False)
     by_what_lasts = descent(space(), probe, levels=2, enough=lambda: False, lasting=told)
     assert [kept(level.policy) for level in by_first_sight] == [(64, 32), (32, 32)]
