@@ -21,6 +21,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's report: one self-contained HTML file, plus front.json and trials.csv in the run's folder."""
+    from ..reports.baseline_comparison import write_baselines_json
     from ..reports.front_json import write_front_json
     from ..reports.html_report import render_report
     from ..reports.trials_csv import write_trials_csv
@@ -33,11 +34,13 @@ def report(
             "report": render_report(opened, out or run / "report.html"),
             "front": write_front_json(opened),
             "trials": write_trials_csv(opened),
+            "baselines": write_baselines_json(opened),
         }
+    written = {name: path for name, path in written.items() if path is not None}
     if as_json:
         print_json({name: str(path) for name, path in written.items()})
     else:
         for name, path in written.items():
-            print(f"{name:<7} {path}")
+            print(f"{name:<9} {path}")
     if open_it:
         typer.launch(str(written["report"].resolve()))

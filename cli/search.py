@@ -148,6 +148,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    baselines: Annotated[
+        bool | None,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Also run uniform pruning afterwards, each level from the dense network and each from the one before, "
+            "at the budget that the search used, and show it beside the front. Default: --no-baselines.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -169,7 +178,7 @@ def search(
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
         "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
-        "inherit": inherit,
+        "inherit": inherit, "baselines": baselines,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run
@@ -191,6 +200,7 @@ def merged(given: Mapping[str, Any], config: Path | None, *, resume: bool) -> di
 
 def _run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
     from ..errors import Interrupted
+    from ..reports.baseline_comparison import compare_baselines
     from ..search.progress import progress_for
     from ..search.run_search import run_search
     from .tables import show_front
@@ -206,6 +216,8 @@ def _run(options: dict[str, Any], *, resume: bool, as_json: bool) -> None:
         print_json(run.front_document())
         return
     show_front(run)
+    if (compared := compare_baselines(run)) is not None:
+        print(compared.verdict)
     print(f"Next: {shlex.join(['espalier', 'report', str(out)])}")
 
 

@@ -12,6 +12,7 @@ from ..jsonfile import write_text
 from . import formatting as fmt
 from .fidelity import fidelity_words
 from .page import finite, render
+from .sections.baselines import baselines
 from .sections.choice import choice
 from .sections.gain import gain
 from .sections.networks import dense_network, latency_words
@@ -39,12 +40,13 @@ def report_html(run: Run) -> str:
     sections = {
         "gain": gain(run),
         "choice": choice(run),
+        "baselines": baselines(run),
         "trust": trust(run),
         "removed": removed(run),
         "progress": progress(run),
         "reproduce": reproduce(run),
     }
-    drawn = ("choice", "trust", "removed", "progress")
+    drawn = ("choice", "baselines", "trust", "removed", "progress")
     return render(
         "report.html.j2",
         scripts=_SCRIPTS,

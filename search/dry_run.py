@@ -14,6 +14,7 @@ from ..evaluators.request import EvaluationRequest
 from ..evaluators.task import Task
 from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
+from .baseline_record import BASELINES
 from .options import SearchOptions
 from .starting_points import starting_points
 from .subject import Subject, prepare
@@ -34,7 +35,8 @@ class DryRun:
     evaluation_seconds: float
     """Wall time of the one evaluation that was tried: half of every group removed."""
     seconds: float
-    """Estimated wall time of the whole search; workers are taken to run without hindering each other."""
+    """Estimated wall time of the whole search, with its baselines where they are asked for; workers are taken to run
+    without hindering each other."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -90,6 +92,8 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
     each = time.perf_counter() - begin
     trials = min(options.trials, subject.space.size)
     whole = each * math.ceil(trials / options.workers)
+    limit = math.inf if options.budget is None else options.budget
+    beside = len(BASELINES) * min(each * trials, limit * options.workers) if options.baselines else 0.0
     return DryRun(
         groups=subject.space.graph.groups,
         frozen=subject.space.graph.frozen,
@@ -97,5 +101,5 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
         starting_points=min(trials, len(points)),
         samples=subject.samples,
         evaluation_seconds=each,
-        seconds=whole if options.budget is None else min(whole, options.budget),
+        seconds=min(whole, limit) + beside,
     )

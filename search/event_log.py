@@ -9,6 +9,8 @@ from typing import Any
 
 LOG = "log.jsonl"
 _STARTS = ("started", "resumed")
+BASELINE_EVENT = "baseline"
+"""First word of events that are no part of the search, and whose time is not its time."""
 
 
 class EventLog:
@@ -43,6 +45,8 @@ def searched_seconds(events: list[dict[str, Any]]) -> float:
     begin: float | None = None
     last = 0.0
     for event in events:
+        if event["event"].startswith(BASELINE_EVENT):
+            continue
         if event["event"] in _STARTS:
             total += 0.0 if begin is None else last - begin
             begin = event["time"]

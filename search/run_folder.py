@@ -2,7 +2,7 @@
 
 ``run.json`` says what the run is; ``study.journal`` holds its trials; ``policies/N.json`` and ``weights/N.safetensors``
 their policies and, for members of the front, weights; ``rankings.json`` the order in which channels are kept;
-``finished.json`` the final numbers; ``log.jsonl`` what happened when.
+``finished.json`` the final numbers; ``baselines`` what they are held against; ``log.jsonl`` what happened when.
 """
 
 from __future__ import annotations
@@ -18,22 +18,27 @@ import optuna
 from ..errors import RunFolderError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
-from ..evaluators.hardware.base import LayerCost
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.request import FinishedNetwork
 from ..evaluators.slower import slower_than
 from ..jsonfile import read_json, write_json
 from . import journal
+from .audit_record import Audit, AuditedNetwork, read_audit
+from .baseline_record import Baseline, read_baselines
 from .event_log import LOG, EventLog
+from .finished_networks import FINISHED, read_finished, write_finished
 from .options import SearchOptions
 from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
 from .trial_record import TrialRecord, policy_name, weights_name
 
 FRONT = "front.json"
-FINISHED = "finished.json"
 RANKINGS = "rankings.json"
 
 __all__ = [
+    "FINISHED",
+    "Audit",
+    "AuditedNetwork",
+    "Baseline",
     "DenseNetwork",
     "FrozenSummary",
     "GraphSummary",
@@ -43,6 +48,8 @@ __all__ = [
     "SearchOptions",
     "TrialRecord",
     "open_run",
+    "read_finished",
+    "write_finished",
 ]
 
 
@@ -139,6 +146,16 @@ class Run:
         return read_json(self.path / RANKINGS)["rankings"]
 
     @cached_property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """The built-in baselines that were brought to their end beside the search; none of them is on its front."""
+        return read_baselines(self.path)
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What measuring says of candidates that were turned down before training; ``None`` where none was measured."""
+        return read_audit(self.path)
+
+    @cached_property
     def events(self) -> list[dict[str, Any]]:
         """What happened when, oldest first."""
         return EventLog(self.path / LOG).read()
@@ -212,29 +229,3 @@ def open_run(path: str | Path) -> Run:
     if not folder.is_dir():
         raise RunFolderError(describe(f"no folder {folder}", expected="a run's folder", remedy="Check the path."))
     return Run(folder, RunInfo.read(folder))
-
-
-def read_finished(folder: Path) -> dict[int | None, FinishedNetwork]:
-    """Read ``finished.json``; empty where there is none yet."""
-    path = folder / FINISHED
-    if not path.exists():
-        return {}
-    try:
-        entries = read_json(path)["networks"]
-        networks = [
-            FinishedNetwork(**{**entry, "layers": tuple(LayerCost(**layer) for layer in entry["layers"])})
-            for entry in entries
-        ]
-    except (KeyError, TypeError) as error:
-        raise RunFolderError(
-            describe(
-                f"{path} has no valid content ({error})", expected="what Espalier wrote", remedy="Delete it and resume."
-            )
-        ) from error
-    return {network.trial: network for network in networks}
-
-
-def write_finished(folder: Path, networks: Iterable[FinishedNetwork]) -> None:
-    """Write ``finished.json`` atomically."""
-    entries = [{**vars(n), "metrics": dict(n.metrics), "layers": [vars(layer) for layer in n.layers]} for n in networks]
-    write_json(folder / FINISHED, {"version": 1, "networks": entries})

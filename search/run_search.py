@@ -7,24 +7,21 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import optuna
 
 from ..errors import Interrupted
 from ..evaluators.objectives import Constraint
-from ..evaluators.quantisation import RECIPE
-from ..evaluators.request import Evaluation
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from . import journal
-from .attainable import check_constraints, check_objectives
+from .audit import audit_screen
+from .baselines import BaselineRunner
 from .coordinator import Coordinator
 from .effort import Effort
 from .event_log import LOG, EventLog, searched_seconds
@@ -34,15 +31,17 @@ from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
 from .new_folder import check_target, create, has_run
+from .new_info import new_info, quantisation_of
 from .options import SearchOptions
 from .progress import NoProgress, Progress
 from .proposals import Proposer
 from .recovery import recover
-from .run_folder import RANKINGS, DenseNetwork, GraphSummary, Run, RunInfo, open_run
+from .run_folder import RANKINGS, Run, RunInfo, open_run
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
 from .shrinking_path import ShrinkingPath, make_path
+from .spending import Spending, settled, spent
 from .subject import SearchEvaluator, Subject, prepare
 from .timer import Timer
 
@@ -170,7 +169,7 @@ def _run(
     subject: Subject, options: SearchOptions, folder: Path, progress: Progress, timer: Timer, *, going_on: bool
 ) -> Run:
     evaluator = subject.factory()
-    info = None if going_on else _new_info(subject, options, evaluator)
+    info = None if going_on else new_info(subject, options, evaluator)
     create(folder)
     with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
         search = _Search(folder, subject, options, evaluator, progress, interrupts, timer)
@@ -203,7 +202,7 @@ class _Search:
             samples=self.subject.samples,
             fingerprints=dict(self.subject.fingerprints),
             versions=installed_versions(),
-            quantisation=_quantisation(self.options),
+            quantisation=quantisation_of(self.options),
         )
         given.check_resumes(stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
@@ -221,10 +220,9 @@ class _Search:
 
     def _search(self, info: RunInfo) -> Run:
         events = self._events
-        searched_before = searched_seconds(events.read())
         try:
             with journal.study(self.folder, info) as study:
-                self._coordinate(study, info, events, searched_before)
+                budget = self._coordinate(study, info, events)
             with self.interrupts.welcome():
                 finish(self.folder, self.evaluator, self.progress)
         except KeyboardInterrupt:
@@ -235,11 +233,10 @@ class _Search:
         run.write_front()
         events.write("finished", front=len(run.front.configurations))
         if self.options.baselines:
-            self._run_baselines(info, events)
+            self._run_baselines(info, events, budget)
         return run
 
-    def _run_baselines(self, info: RunInfo, events: EventLog) -> None:
-        trials = open_run(self.folder).trials
+    def _run_baselines(self, info: RunInfo, events: EventLog, budget: Spending) -> None:
         runner = BaselineRunner(
             folder=self.folder,
             space=self.subject.space,
@@ -251,9 +248,10 @@ class _Search:
             progress=self.progress,
             events=events,
         )
-        runner.run(budget_of(events.read(), trials))
+        runner.run(budget)
 
-    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog, searched_before: float) -> None:
+    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
+        searched_before = searched_seconds(events.read())
         path = self._path(info)
         ledger = Ledger(
             study,
@@ -270,13 +268,14 @@ class _Search:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
+        screen = self._screen(info)
         proposer = Proposer(
             study,
             self.subject.space,
             ledger,
             generator,
             given=self.subject.given,
-            screen=self._screen(info),
+            screen=screen,
             path=path.policies,
         )
         executor = self._executor()
@@ -291,16 +290,22 @@ class _Search:
                     info.samples,
                     timed=self.options.budget is not None and self.options.samples is None,
                     rate=path.rate,
+                    shares=path.shares,
                 ),
                 dense=dict(info.dense.metrics),
                 events=events,
                 progress=self.progress,
                 interrupts=self.interrupts,
-                searched_before=searched_seconds(events.read()),
+                searched_before=searched_before,
                 timer=self.timer,
             ).run()
         finally:
             executor.close()
+        budget = settled(events, spent(study, self.options.workers * (searched_before + self.timer.elapsed())))
+        if screen is not None:
+            with self.interrupts.welcome():
+                audit_screen(self.folder, study, self.subject.space, screen, self.evaluator, seed=self.options.seed)
+        return budget
 
     @property
     def _inherits(self) -> bool:
@@ -343,38 +348,6 @@ class _Search:
             return EXECUTORS.get("in-process")(settings)
         settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
         return EXECUTORS.get("processes")(settings)
-
-
-def _new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluator) -> RunInfo:
-    dense = evaluator.dense()
-    constraints = (*options.parsed_constraints, *subject.limits)
-    check_objectives(options.parsed_objectives, dense.metrics, subject.device_name)
-    check_constraints(constraints, subject.space, evaluator, dense.metrics)
-    return RunInfo(
-        task_reference=subject.task_reference,
-        task_name=subject.task_name,
-        device=subject.device_name,
-        options=options,
-        constraints=tuple(f"{c.objective.name}{c.operator}{c.bound!r}" for c in constraints),
-        versions=installed_versions(),
-        seed=options.seed,
-        samples=subject.samples,
-        fingerprints=dict(subject.fingerprints),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        study_name=f"espalier-{subject.task_name}-{uuid4().hex[:8]}",
-        dense=_dense_network(dense),
-        graph=GraphSummary.of(subject.space.graph),
-        quantisation=_quantisation(options),
-    )
-
-
-def _quantisation(options: SearchOptions) -> dict[str, Any] | None:
-    return RECIPE.to_dict() if "int8" in options.precision else None
-
-
-def _dense_network(dense: Evaluation) -> DenseNetwork:
-    metrics = {name: None if value is None else float(value) for name, value in dense.metrics.items()}
-    return DenseNetwork(metrics, dense.latency_source, float(dense.latency_error))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ is slower, beyond the error, than a network that keeps more. Those that pass are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,9 @@ class CostScreen:
         """Return why a policy is not worth training; ``None`` where it is."""
         wider = self._wider(policy)
         cost, *others = self.predictor.predict([policy, *wider])
-        for constraint in (c for c in self.constraints if c.objective.name in _PREDICTED):
+        for constraint in self._bounds:
             best = cost.latency_low if constraint.objective.name == "latency_ms" else _metric(cost, constraint)
-            if constraint.operator == "<=" and best > constraint.bound:
+            if best > constraint.bound:
                 told = f"{_metric(cost, constraint):.4g} {constraint.objective.unit}".rstrip()
                 return f"predicted {told}, at least {best:.4g}: breaks {constraint}"
         faster = min(others, key=lambda o: o.latency_ms, default=None)
@@ -75,6 +75,26 @@ class CostScreen:
                 "keeps more"
             )
         return None
+
+    def was_right(
+        self,
+        policy: Policy,
+        measure: Callable[[Policy], Mapping[str, float | None]],
+        measured: Mapping[str, float | None],
+    ) -> bool:
+        """Return whether an objection to ``policy`` stands once its cost is ``measured``.
+
+        It does where a constraint is broken, or where some network that keeps more is no slower; ``measure`` tells
+        what those cost.
+        """
+        if any(c.violation(measured) > 0 for c in self._bounds):
+            return True
+        latency = measured.get("latency_ms") or math.inf
+        return any((measure(wider).get("latency_ms") or math.inf) <= latency for wider in self._wider(policy))
+
+    @property
+    def _bounds(self) -> tuple[Constraint, ...]:
+        return tuple(c for c in self.constraints if c.objective.name in _PREDICTED and c.operator == "<=")
 
     def _wider(self, policy: Policy) -> list[Policy]:
         """Return networks that keep as much or more of every group: the dense one, and widths rounded up."""

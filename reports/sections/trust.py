@@ -14,7 +14,11 @@ from .on_device import on_device
 if TYPE_CHECKING:
     from ...evaluators.configuration import Configuration
     from ...evaluators.request import FinishedNetwork
-    from ...search.run_folder import Run
+    from ...search.run_folder import AuditedNetwork, Run
+
+
+STRONG, WEAK = 0.8, 0.4
+"""Rank correlations from which on an order before training is called nearly that after it, or a hint of it."""
 
 
 def trust(run: Run) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def trust(run: Run) -> dict[str, Any]:
         "slower": [{"trial": slow, "than": fast} for slow, fast in sorted(run.slower_than.items())],
         "on_device": on_device(run),
         "rungs": rung_correlation(run),
+        "audit": screen_audit(run),
         "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
         "samples": run.info.samples,
     }
@@ -82,17 +87,46 @@ def prediction_agreement(run: Run) -> dict[str, Any]:
 
 
 def rung_correlation(run: Run) -> dict[str, Any]:
-    """Return the pairs of accuracy after BatchNorm recalibration alone and after fine-tuning, and their correlation."""
+    """Return the pairs of accuracy after BatchNorm recalibration alone and after fine-tuning, and their correlation.
+
+    Networks that were not trained further, such as the same weights at another precision, would agree with themselves.
+    """
     pairs = []
     for trial in run.trials:
         c = trial.configuration
-        if c is None or trial.state != "complete":
+        if c is None or trial.state != "complete" or not c.samples:
             continue
         before, after = c.metrics.get("accuracy_recalibrated"), c.metrics.get("accuracy")
         if before is not None and after is not None and fmt.known(before) and fmt.known(after):
             pairs.append({"trial": trial.number, "before": before, "after": after})
     value = rank_correlation([p["before"] for p in pairs], [p["after"] for p in pairs])
-    return {"pairs": pairs, "rank": _correlation(value), "count": len(pairs)}
+    return {"pairs": pairs, "rank": _correlation(value), "count": len(pairs), "meaning": _meaning(value)}
+
+
+def screen_audit(run: Run) -> dict[str, Any] | None:
+    """Return how many candidates were turned down, measured all the same, and turned down wrongly."""
+    audit = run.audit
+    if audit is None:
+        return None
+    share = fmt.percent(audit.wrongly / len(audit.audited)) if audit.audited else fmt.NOT_MEASURED
+    wrong = [{"trial": a.trial, "objection": a.objection, "latency": _latency(a)} for a in audit.audited if a.wrongly]
+    counts = {"turned_down": audit.turned_down, "audited": len(audit.audited), "wrongly": audit.wrongly}
+    return {**counts, "share": share, "wrong": wrong}
+
+
+def _latency(audited: AuditedNetwork) -> str:
+    return fmt.metric("latency_ms", audited.metrics.get("latency_ms"))
+
+
+def _meaning(rank: float | None) -> str:
+    """Say what a rank correlation between the two rungs is good for."""
+    if rank is None:
+        return "This run cannot tell whether the order before fine-tuning is that after it."
+    if rank >= STRONG:
+        return "Before fine-tuning the networks stand in nearly the order in which they end."
+    if rank >= WEAK:
+        return "Before fine-tuning the order is a hint of that in the end, and no more."
+    return "Before fine-tuning the order says next to nothing of that in the end."
 
 
 def _pair(before: Configuration, after: FinishedNetwork) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { choice, trust, progress } = report.data;
+  const { choice, baselines, trust, progress } = report.data;
   const { layout, chart, fraction, escape, hover, shown, stairs, withUnit } = report;
 
   const largest = Math.max(...choice.points.concat(choice.dense).map((p) => p.size || 0), 1);
@@ -57,6 +57,14 @@
     const margin = (high - low) * 0.12 || Math.abs(high) * 0.05 || 1;
     return [low - margin * (key === "y" ? 1.8 : 1), high + margin];
   };
+  /* Fronts of the baselines, in outlines: what one chooses from is filled. */
+  const rivals = baselines ? baselines.fronts : [];
+  const rival = ({ name, symbol, points }) => ({
+    type: "scatter", mode: "lines+markers", name, x: points.map((p) => p.x), y: points.map((p) => p.y),
+    hovertext: points.map(hover), hoverinfo: "text",
+    line: { shape: "hv", dash: "dot", width: 1.2, color: report.color("muted") },
+    marker: { symbol, size: 9, color: report.color("muted"), line: { width: 1.5 } },
+  });
   const within = (p, key, [low, high]) => p[key] >= low && p[key] <= high;
   let everything = false;
 
@@ -71,12 +79,13 @@
       group("Misses a constraint", of("infeasible"), { color: report.color("grey"), symbol: "x-thin", opacity: 0.9, line: { width: 1.5, color: report.color("grey") } }, [7, 7]),
       group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.3 }, [6, 18]),
       { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip" },
+      ...rivals.map((r) => rival({ ...r, points: stairs(shown(r.points)) })),
       group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
       group("Dense", dense, { color: report.color("ink"), symbol: "diamond-open", line: { width: 2 } }, [12, 20]),
       group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip" }),
     ].filter((trace) => trace.x.length);
     const { shapes, notes } = limits();
-    const near = front.concat(dense);
+    const near = front.concat(dense, ...rivals.map((r) => shown(r.points)));
     const [x, y] = near.length ? [focus(near, "x"), focus(near, "y")] : [undefined, undefined];
     const outside = near.length ? points.filter((p) => !within(p, "x", x) || !within(p, "y", y)).length : 0;
     document.getElementById("zoom").hidden = outside === 0;

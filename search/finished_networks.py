@@ -1,0 +1,39 @@
+"""``finished.json``: the final numbers of a search's front, and of each baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import RunFolderError, describe
+from ..evaluators.hardware.base import LayerCost
+from ..evaluators.request import FinishedNetwork
+from ..jsonfile import read_json, write_json
+
+FINISHED = "finished.json"
+
+
+def read_finished(folder: Path) -> dict[int | None, FinishedNetwork]:
+    """Read ``finished.json``; empty where there is none yet."""
+    path = folder / FINISHED
+    if not path.exists():
+        return {}
+    try:
+        entries = read_json(path)["networks"]
+        networks = [
+            FinishedNetwork(**{**entry, "layers": tuple(LayerCost(**layer) for layer in entry["layers"])})
+            for entry in entries
+        ]
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            describe(
+                f"{path} has no valid content ({error})", expected="what Espalier wrote", remedy="Delete it and resume."
+            )
+        ) from error
+    return {network.trial: network for network in networks}
+
+
+def write_finished(folder: Path, networks: Iterable[FinishedNetwork]) -> None:
+    """Write ``finished.json`` atomically."""
+    entries = [{**vars(n), "metrics": dict(n.metrics), "layers": [vars(layer) for layer in n.layers]} for n in networks]
+    write_json(folder / FINISHED, {"version": 1, "networks": entries})

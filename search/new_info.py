@@ -1,0 +1,52 @@
+"""What a run is, found out as it begins: its dense network, its constraints and what must not change later."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from ..evaluators.quantisation import RECIPE
+from ..evaluators.request import Evaluation
+from .attainable import check_constraints, check_objectives
+from .options import SearchOptions
+from .run_info import DenseNetwork, GraphSummary, RunInfo, installed_versions
+from .subject import SearchEvaluator, Subject
+
+
+def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluator) -> RunInfo:
+    """Measure the dense network and return what ``run.json`` says of a search that is to begin.
+
+    Raises:
+        InputError: an objective is unknown on the device, or a constraint cannot be met.
+    """
+    dense = evaluator.dense()
+    constraints = (*options.parsed_constraints, *subject.limits)
+    check_objectives(options.parsed_objectives, dense.metrics, subject.device_name)
+    check_constraints(constraints, subject.space, evaluator, dense.metrics)
+    return RunInfo(
+        task_reference=subject.task_reference,
+        task_name=subject.task_name,
+        device=subject.device_name,
+        options=options,
+        constraints=tuple(f"{c.objective.name}{c.operator}{c.bound!r}" for c in constraints),
+        versions=installed_versions(),
+        seed=options.seed,
+        samples=subject.samples,
+        fingerprints=dict(subject.fingerprints),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        study_name=f"espalier-{subject.task_name}-{uuid4().hex[:8]}",
+        dense=_dense_network(dense),
+        graph=GraphSummary.of(subject.space.graph),
+        quantisation=quantisation_of(options),
+    )
+
+
+def quantisation_of(options: SearchOptions) -> dict[str, Any] | None:
+    """Return how int8 files are made; ``None`` where none are."""
+    return RECIPE.to_dict() if "int8" in options.precision else None
+
+
+def _dense_network(dense: Evaluation) -> DenseNetwork:
+    metrics = {name: None if value is None else float(value) for name, value in dense.metrics.items()}
+    return DenseNetwork(metrics, dense.latency_source, float(dense.latency_error))
