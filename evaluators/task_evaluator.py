@@ -60,6 +60,7 @@ class TaskEvaluator:
     _dense: nn.Module | None = field(default=None, init=False, repr=False)
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _candidate_cost_model: CostModel | None = field(default=None, init=False, repr=False)
+    _dense_evaluation: Evaluation | None = field(default=None, init=False, repr=False)
     _squared_gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -97,6 +98,8 @@ class TaskEvaluator:
             raise EvaluationError(f"trial {request.trial}: {type(error).__name__}: {error}") from error
 
     def _evaluate(self, request: EvaluationRequest) -> Evaluation:
+        if request.samples == 0 and request.policy == Policy.dense(self.graph):
+            return self._as_brought(request)
         clock = _Clock()
         generator = torch.Generator().manual_seed(request.seed)
         with clock.step("prune"):
@@ -126,8 +129,18 @@ class TaskEvaluator:
             ancestor=None if ancestor is None else ancestor.trial,
         )
 
+    def _as_brought(self, request: EvaluationRequest) -> Evaluation:
+        if request.weights_path is not None:
+            save_weights(self.dense_model, Path(request.weights_path))
+        return self.dense()
+
     def dense(self) -> Evaluation:
-        """Return what the network is worth as it was brought."""
+        """Return what the network is worth as it was brought; looked at once."""
+        if self._dense_evaluation is None:
+            self._dense_evaluation = self._looked_at()
+        return self._dense_evaluation
+
+    def _looked_at(self) -> Evaluation:
         scores = self._scores(self.dense_model)
         cost = self._cost(self.dense_model, Policy.dense(self.graph))
         metrics = {**scores, "accuracy_recalibrated": scores["accuracy"], **cost_metrics(cost)}
