@@ -62,6 +62,8 @@ class Trial:
     origin: str = "sampler"
     reason: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    samples: int | None = None
+    """Trained on; as the run says where there is no number."""
 
 
 TRIALS = (
@@ -155,7 +157,8 @@ def _frozen(number: int, trial: Trial, info: RunInfo) -> optuna.trial.FrozenTria
         made = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=attributes)
     else:
         seconds = {"prune": 0.1, "train": 2.0, "validate": 0.3, "cost": 0.2}
-        evaluation = Evaluation(trial.metrics, "measured", 0.05, info.samples, seconds)
+        samples = info.samples if trial.samples is None else trial.samples
+        evaluation = Evaluation(trial.metrics, "measured", 0.05, samples, seconds)
         attributes[trial_record.EVALUATION] = trial_record.evaluation_to_dict(evaluation)
         values = [float(trial.metrics[o.name] or 0.0) for o in info.options.parsed_objectives]
         made = optuna.trial.create_trial(values=values, user_attrs=attributes)

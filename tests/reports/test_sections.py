@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from espalier.reports.html_report import report_html
 from espalier.reports.sections.choice import choice, export_command
 from espalier.reports.sections.gain import gain
 from espalier.reports.sections.progress import hypervolume_series, progress
 from espalier.reports.sections.removed import removed
 from espalier.reports.sections.reproduce import reproduce, search_command
 from espalier.reports.sections.trust import trust
+from espalier.search.run_folder import Audit, AuditedNetwork, open_run
 
 
 def plain(text: str) -> str:
@@ -89,6 +91,26 @@ def test_trust_correlates_recalibrated_with_fine_tuned_accuracy(known_run: Any) 
     # differ: trials 5 3 8 2 4 0 1 have ranks 1 2 3 4 5 6 7 before and 1 2 4 5 3 7 6 after; 1 - 6 * 8 / (7 * 48).
     assert rungs["count"] == 7
     assert rungs["rank"] == f"{1 - 6 * 8 / (7 * 48):.2f}"
+    assert rungs["meaning"].startswith("Before fine-tuning the networks stand in nearly the order")
+
+
+def test_networks_that_were_not_trained_further_are_no_pairs(runs: ModuleType, tmp_path: Path) -> None:
+    twin = runs.Trial(runs.metrics(0.96, 0.18, 130, accuracy_recalibrated=0.96), 0.45, samples=0)
+    rungs = trust(runs.write_run(tmp_path / "run", trials=(*runs.TRIALS, twin), final=None))["rungs"]
+    assert rungs["count"] == 7
+    assert 9 not in {pair["trial"] for pair in rungs["pairs"]}
+
+
+def test_the_audit_tells_what_was_turned_down_wrongly(runs: ModuleType, tmp_path: Path) -> None:
+    run = runs.write_run(tmp_path / "run", final=None)
+    assert trust(run)["audit"] is None
+    right = AuditedNetwork(20, "predicted 0.5 ms, at least 0.45: breaks latency_ms<=0.4", {"latency_ms": 0.48}, False)
+    wrong = AuditedNetwork(23, "predicted 0.45 ms, at least 0.41: breaks latency_ms<=0.4", {"latency_ms": 0.39}, True)
+    Audit(31, (right, right, right, wrong)).write(run.path)
+    found = trust(open_run(run.path))["audit"]
+    assert (found["turned_down"], found["audited"], found["wrongly"], plain(found["share"])) == (31, 4, 1, "25 %")
+    assert [(w["trial"], plain(w["latency"])) for w in found["wrong"]] == [(23, "0.390 ms")]
+    assert "31 networks were turned down before training. 4 of them" in report_html(open_run(run.path))
 
 
 def test_generalisation_gaps(known_run: Any) -> None:

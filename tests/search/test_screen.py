@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.hardware.learned import LearnedModel
 from espalier.evaluators.objectives import Constraint
 from espalier.search import screen
+from espalier.search.audit import MOST, SHARE
 from espalier.search.options import SearchOptions
+from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
 from espalier.search.screen import CALIBRATION, CostScreen, seconds_for
 from espalier.spaces.policy import Policy
@@ -53,6 +56,17 @@ def test_what_is_slower_than_a_network_that_keeps_more_is_turned_down(predictor:
     assert found.objection(Policy.dense(graph)) is None
 
 
+def test_an_objection_stands_where_measuring_finds_a_reason_for_it(predictor: CostPredictor) -> None:
+    graph = predictor.graph
+    odd = Policy.from_kept(graph, {g.name: 47 for g in graph.groups})
+    bound = CostScreen(predictor, (Constraint.parse("latency_ms<=2"), Constraint.parse("accuracy>=0.9")), "")
+    costs = {"latency_ms": 1.5, "macs": 100.0, "params": 10.0}
+    slower, faster = (lambda _: {"latency_ms": 1.6}), (lambda _: {"latency_ms": 1.4})
+    assert bound.was_right(odd, slower, {**costs, "latency_ms": 2.1})
+    assert not bound.was_right(odd, slower, costs)
+    assert bound.was_right(odd, faster, costs)
+
+
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [
@@ -90,5 +104,18 @@ def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint
     rejected = [t for t in run.trials if t.state == "rejected"]
     assert rejected
     assert all("breaks macs" in str(t.reason) and t.configuration is None for t in rejected)
+    _check_audit(run, first)
     complete = [t.configuration for t in run.trials if t.configuration is not None]
     assert sum((c.metrics["macs"] or 0.0) <= bound for c in complete) >= 2
+
+
+def _check_audit(run: Run, earlier: Run) -> None:
+    """A tenth of the networks turned down was measured. MACs are known exactly: none was turned down wrongly."""
+    rejected = {t.number: t.reason for t in run.trials if t.state == "rejected"}
+    assert run.audit is not None
+    assert earlier.audit is not None
+    assert 0 < run.audit.turned_down <= len(rejected)
+    assert len(run.audit.audited) == min(MOST, math.ceil(SHARE * run.audit.turned_down))
+    assert run.audit.audited[: len(earlier.audit.audited)] == earlier.audit.audited
+    assert all(rejected[a.trial] == a.objection and (a.metrics["macs"] or 0.0) > 700 for a in run.audit.audited)
+    assert run.audit.wrongly == 0
