@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,33 +14,17 @@ from ..errors import Interrupted
 from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
-from ..jsonfile import read_json, write_json
+from ..jsonfile import read_json
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings
 from . import journal
-from .audit import audit_screen
-from .baselines import BaselineRunner
-from .coordinator import Coordinator
-from .effort import Effort
-from .event_log import LOG, EventLog, searched_seconds
-from .executors import EXECUTORS, Executor, ExecutorSettings
-from .finish import finish
-from .heritage import Heritage
 from .interrupts import Interrupts
-from .ledger import Ledger
 from .new_folder import check_target, create, has_run
-from .new_info import new_info, quantisation_of
+from .new_info import new_info
 from .options import SearchOptions
 from .progress import NoProgress, Progress
-from .proposals import Proposer
-from .recovery import recover
-from .run_folder import RANKINGS, Run, RunInfo, open_run
-from .run_info import installed_versions
-from .samplers import derived_seed, make_sampler
-from .screen import CostScreen
-from .shrinking_path import ShrinkingPath, make_path
-from .spending import Spending, settled, spent
-from .subject import SearchEvaluator, Subject, prepare
+from .run_folder import RANKINGS, Run, RunInfo
+from .session import Session
+from .subject import Subject, prepare
 from .timer import Timer
 
 
@@ -172,182 +154,8 @@ def _run(
     info = None if going_on else new_info(subject, options, evaluator)
     create(folder)
     with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
-        search = _Search(folder, subject, options, evaluator, progress, interrupts, timer)
+        search = Session(folder, subject, options, evaluator, progress, interrupts, timer)
         return search.start(info) if info is not None else search.resume()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Search:
-    """The steps of one search, with what they share."""
-
-    folder: Path
-    subject: Subject
-    options: SearchOptions
-    evaluator: SearchEvaluator
-    progress: Progress
-    interrupts: Interrupts
-    timer: Timer
-
-    def start(self, info: RunInfo) -> Run:
-        write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
-        info.write(self.folder)
-        self._events.write("started", options=self.options.to_dict())
-        return self._search(info)
-
-    def resume(self) -> Run:
-        stored = RunInfo.read(self.folder)
-        given = dataclasses.replace(
-            stored,
-            options=self.options,
-            samples=self.subject.samples,
-            fingerprints=dict(self.subject.fingerprints),
-            versions=installed_versions(),
-            quantisation=quantisation_of(self.options),
-        )
-        given.check_resumes(stored)
-        torn = journal.repair(self.folder / journal.JOURNAL)
-        self._events.end_torn_line()
-        info = dataclasses.replace(stored, options=self.options)
-        info.write(self.folder)
-        self._events.write("resumed", options=self.options.to_dict())
-        if torn:
-            self._events.write("warning", text=f"cut a torn last line of {torn} bytes off {journal.JOURNAL}")
-        return self._search(info)
-
-    @property
-    def _events(self) -> EventLog:
-        return EventLog(self.folder / LOG)
-
-    def _search(self, info: RunInfo) -> Run:
-        events = self._events
-        try:
-            with journal.study(self.folder, info) as study:
-                budget = self._coordinate(study, info, events)
-            with self.interrupts.welcome():
-                finish(self.folder, self.evaluator, self.progress)
-        except KeyboardInterrupt:
-            open_run(self.folder).write_front()
-            events.write("interrupted")
-            raise
-        run = open_run(self.folder)
-        run.write_front()
-        events.write("finished", front=len(run.front.configurations))
-        if self.options.baselines:
-            self._run_baselines(info, events, budget)
-        return run
-
-    def _run_baselines(self, info: RunInfo, events: EventLog, budget: Spending) -> None:
-        runner = BaselineRunner(
-            folder=self.folder,
-            space=self.subject.space,
-            evaluator=self.evaluator,
-            options=self.options,
-            constraints=info.parsed_constraints,
-            clock=self.timer.clock,
-            interrupts=self.interrupts,
-            progress=self.progress,
-            events=events,
-        )
-        runner.run(budget)
-
-    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
-        searched_before = searched_seconds(events.read())
-        path = self._path(info)
-        ledger = Ledger(
-            study,
-            self.folder,
-            objectives=self.options.parsed_objectives,
-            constraints=info.parsed_constraints,
-            heritage=self._heritage(),
-            path=path.policies,
-        )
-        recovery = recover(study, ledger)
-        if any(vars(recovery).values()):
-            events.write("recovered", **vars(recovery))
-        ledger.load(self.subject.space)
-        finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-        study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
-        generator = random.Random(derived_seed(self.options.seed, finished))
-        screen = self._screen(info)
-        proposer = Proposer(
-            study,
-            self.subject.space,
-            ledger,
-            generator,
-            given=self.subject.given,
-            screen=screen,
-            path=path.policies,
-        )
-        executor = self._executor()
-        try:
-            Coordinator(
-                study=study,
-                ledger=ledger,
-                proposer=proposer,
-                executor=executor,
-                options=self.options,
-                effort=Effort(
-                    info.samples,
-                    timed=self.options.budget is not None and self.options.samples is None,
-                    rate=path.rate,
-                    shares=path.shares,
-                ),
-                dense=dict(info.dense.metrics),
-                events=events,
-                progress=self.progress,
-                interrupts=self.interrupts,
-                searched_before=searched_before,
-                timer=self.timer,
-            ).run()
-        finally:
-            executor.close()
-        budget = settled(events, spent(study, self.options.workers * (searched_before + self.timer.elapsed())))
-        if screen is not None:
-            with self.interrupts.welcome():
-                audit_screen(self.folder, study, self.subject.space, screen, self.evaluator, seed=self.options.seed)
-        return budget
-
-    @property
-    def _inherits(self) -> bool:
-        # What is pruned without rankings has no weights to take over.
-        return self.options.inherit and bool(self.subject.rankings)
-
-    def _path(self, info: RunInfo) -> ShrinkingPath:
-        if not self._inherits:
-            return ShrinkingPath()
-        with self.interrupts.welcome():
-            return make_path(
-                self.folder,
-                self.subject.space,
-                self.evaluator,
-                self.options,
-                info.parsed_constraints,
-                info.dense.metrics,
-                info.samples,
-                self.timer,
-            )
-
-    def _heritage(self) -> Heritage | None:
-        if not self._inherits:
-            return None
-        return Heritage(self.subject.space.graph, Rankings.from_dict(self.subject.rankings), self.folder)
-
-    def _screen(self, info: RunInfo) -> CostScreen | None:
-        if self.subject.screen is None:
-            return None
-        with self.interrupts.welcome():
-            return self.subject.screen(self.folder, info.parsed_constraints, self._say)
-
-    def _say(self, text: str) -> None:
-        self.progress.message(text)
-        self._events.write("calibration", text=text)
-
-    def _executor(self) -> Executor:
-        if self.options.workers == 1:
-            settings = ExecutorSettings(lambda: self.evaluator, 1, self.options.threads_per_worker)
-            return EXECUTORS.get("in-process")(settings)
-        settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
-        return EXECUTORS.get("processes")(settings)
 
 
 @contextmanager
