@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..errors import EspalierError, EvaluationError, RunFolderError, describe
+from ..errors import EspalierError, EvaluationError
 from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
@@ -38,6 +35,7 @@ from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, F
 from .scoring import score, validation_loss
 from .sparse_size import with_sparse_size
 from .task import Task
+from .weights_file import load_weights, read_weights, save_weights
 
 
 @dataclass
@@ -283,48 +281,6 @@ def cost_metrics(cost: Cost) -> dict[str, float | None]:
         "peak_memory_bytes": cost.peak_memory_bytes,
         "energy_mj": cost.energy_mj,
     }
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors to a safetensors file, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Read a safetensors file into ``model``, in place.
-
-    Raises:
-        RunFolderError: the file is absent, torn, or of a network of other shapes.
-    """
-    try:
-        model.load_state_dict(read_weights(path))
-    except RuntimeError as error:
-        raise _unusable(path, error) from error
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors that :func:`save_weights` wrote.
-
-    Raises:
-        RunFolderError: the file is absent or torn.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise _unusable(path, error) from error
-
-
-def _unusable(path: Path, error: Exception) -> RunFolderError:
-    return RunFolderError(
-        describe(
-            f"weights {path} cannot be used ({str(error).splitlines()[0]})",
-            expected="the safetensors file that this policy's trial wrote",
-            remedy="Restore it from a copy, or run the trial again.",
-        )
-    )
 
 
 class _Clock:

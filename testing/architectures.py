@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils._pytree import tree_structure
 
 from ..evaluators.onnx_export import export_onnx, onnx_feed
-from ..evaluators.task_evaluator import load_weights, save_weights
+from ..evaluators.weights_file import load_weights, save_weights
 from ..spaces.apply import prune
 from ..spaces.fingerprint import fingerprint
 from ..spaces.groups import Graph

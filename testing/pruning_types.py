@@ -25,7 +25,7 @@ from ..evaluators.onnx_export import export_onnx, onnx_feed
 from ..evaluators.quantisation import quantise
 from ..evaluators.sparse_size import sparse_size_bytes
 from ..evaluators.task import Task
-from ..evaluators.task_evaluator import load_weights, save_weights
+from ..evaluators.weights_file import load_weights, save_weights
 from ..spaces.apply import prune
 from ..spaces.groups import Graph
 from ..spaces.masks import broken_promises, masks_of
