@@ -160,11 +160,16 @@ def _lasting(space: SearchSpace, table: _Table, lasting: LastingLoss) -> _Table:
     shares = {
         (name, step.drops): left / step.loss for (name, step), left in zip(told, found, strict=True) if step.loss > 0
     }
-    other = median(shares.values()) if shares else 1.0
     return {
-        name: tuple(replace(step, loss=step.loss * shares.get((name, step.drops), other)) for step in steps)
+        name: tuple(replace(step, loss=step.loss * _share_of(shares, name, step)) for step in steps)
         for name, steps in table.items()
     }
+
+
+def _share_of(shares: Mapping[tuple[str, bool], float], name: str, step: _Step) -> float:
+    """Return what share of a step's loss lasts: as told, else the middle one of its kind, else of all."""
+    alike = [share for (_, drops), share in shares.items() if drops == step.drops]
+    return shares.get((name, step.drops)) or median(alike or shares.values() or [1.0])
 
 
 def _telling(steps: Sequence[_Step]) -> Iterator[_Step]:
@@ -187,7 +192,7 @@ def _walk(space: SearchSpace, table: _Table) -> Iterator[Level]:
         moves = [(name, step) for name in table.keys() - gone for step in _ahead(table[name], chosen.get(name))]
         if not moves:
             return
-        name, best = min(moves, key=lambda move: (_price(chosen, _moved(space, chosen, *move)), move[0]))
+        name, best = min(moves, key=lambda move: (_price(move[1], chosen.get(move[0])), move[0]))
         # Towards the best width by the smallest step, as networks near each other inherit most; a branch goes at once.
         step = best if best.drops else _ahead(table[name], chosen.get(name))[0]
         chosen = _moved(space, chosen, name, step)
@@ -223,10 +228,14 @@ def _loss(chosen: _Chosen) -> float:
     return sum(step.loss for step in chosen.values())
 
 
-def _price(now: _Chosen, then: _Chosen) -> float:
-    """Return the loss for what is saved of the cost, on a scale where equal factors are equal savings."""
-    saved = math.log(_cost(now) / _cost(then))
-    return max(_loss(then) - _loss(now), LEAST_LOSS) / max(saved, 1e-9) ** LARGE_FIRST
+def _price(step: _Step, now: _Step | None) -> float:
+    """Return the loss for what is saved of the cost, on a scale where equal factors are equal savings.
+
+    Both are what the group does alone. The smaller the network already is, the larger a share a step saves, and the
+    more it loses.
+    """
+    cost, loss = (1.0, 0.0) if now is None else (now.cost, now.loss)
+    return max(step.loss - loss, LEAST_LOSS) / max(math.log(cost / step.cost), 1e-9) ** LARGE_FIRST
 
 
 def _policy(space: SearchSpace, choices: Mapping[str, Choice]) -> Policy:

@@ -16,7 +16,7 @@ from ..spaces.policy import Policy
 TrainedLoss = Callable[[Policy, int], float]
 """The loss of a policy on validation data after so many samples of training."""
 MOST_SAMPLES = 5_120
-LEAST_SAMPLES = 2_048
+LEAST_SAMPLES = 3_072
 """Shorter trainings are over before the learning rate has come down, and tell nothing."""
 LEAST_MENDED = 1.1
 """A rise that training hardly lowered is taken to have been so many times as high: training was too short to tell."""
