@@ -1,6 +1,7 @@
 """The task ``cifar10-vit``: a small Vision Transformer on CIFAR-10, which this example trains itself.
 
-It needs a data folder with CIFAR-10 only; see :mod:`~espalier.examples.cifar10_data` for the forms it may have.
+It needs a data folder with CIFAR-10 only; see :mod:`~espalier.examples.cifar10_data` for the forms it may have. Trained
+on the JPEG copies, its accuracies on validation and test were 72.7 and 73.2 %.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def task(data: Path | None = None) -> Task:
         metric="accuracy",
         augment=cifar10.augment,
         batch_size=128,
-        learning_rate=0.02,
+        # 5,000 samples cost the dense network 1.9 points of validation accuracy; at 0.02 they cost 3.7, at 0.005 1.5.
+        learning_rate=0.01,
     )
 
 
@@ -52,7 +54,7 @@ def trained_network(data: Path | None = None, recipe: Recipe | None = None) -> n
     """Return the trained network in eval mode.
 
     Its weights are those of ``vit_cifar10.safetensors`` in a data folder, else those in the cache folder. Where there
-    are none they are trained, which takes about half an hour on one core with AMX, and cached. Killed while training,
+    are none they are trained, which takes about 22 minutes on one core with AMX, and cached. Killed while training,
     the next call goes on after the last whole epoch.
 
     Raises:
@@ -80,7 +82,7 @@ def trained_network(data: Path | None = None, recipe: Recipe | None = None) -> n
 
 def _trained(recipe: Recipe, images: Images, checkpoint: Path) -> nn.Module:
     _say(
-        f"training the network, once; it is kept in {checkpoint.parent}. About half an hour on one core with AMX; "
+        f"training the network, once; it is kept in {checkpoint.parent}. About 22 minutes on one core with AMX; "
         "if stopped, the next start goes on after the last whole epoch."
     )
     return train(recipe, images, checkpoint, _say)

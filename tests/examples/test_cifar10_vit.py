@@ -122,7 +122,7 @@ def test_the_weights_are_cached_and_read_back(
     assert file.name.startswith("cifar10-vit-")
     said = capsys.readouterr()
     assert not said.out
-    assert "half an hour" in said.err
+    assert "22 minutes" in said.err
     assert "epoch 2 of 2" in said.err
     monkeypatch.setattr(cifar10_vit, "train", lambda *_: pytest.fail("trained again"))
     assert same(cifar10_vit.trained_network(data, SHORT), trained)
