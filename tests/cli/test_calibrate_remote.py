@@ -10,9 +10,9 @@ from espalier.evaluators.hardware.device import load_device
 
 def test_a_kit_goes_out_and_comes_back_as_a_device(espalier, tiny_task, tmp_path):
     kit = tmp_path / "own.zip"
-    packed = espalier("calibrate", tiny_task, "--kit", kit, "--networks", "18", "--json")
+    packed = espalier("calibrate", tiny_task, "--kit", kit, "--networks", "24", "--json")
     assert packed.code == 0, packed.err
-    assert json.loads(packed.out)["networks"] == 18
+    assert json.loads(packed.out)["networks"] == 24
     with zipfile.ZipFile(kit) as archive:
         archive.extractall(tmp_path)
     folder = tmp_path / "own"

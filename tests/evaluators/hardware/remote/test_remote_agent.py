@@ -20,7 +20,7 @@ from espalier.evaluators.onnx_export import export_onnx
 from espalier.spaces.policy import Policy
 from espalier.spaces.trace import trace
 
-from .conftest import IMAGE, bare_python
+from .conftest import IMAGE, as_if_undisturbed, bare_python
 
 SOURCE = Path(agent.__file__).read_text(encoding="utf-8")
 
@@ -63,6 +63,7 @@ def test_killed_midway_it_goes_on_where_it_was(board, kit, network, tmp_path):
     assert [row["file"] for row in after] == [n.file for n in kit.networks]
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
+    as_if_undisturbed(out)
     imported = import_results(out, kit.path, network, IMAGE, name="board")
     error = imported.device.fit["fp32"]
     assert (imported.device.name, imported.device.threads, imported.device.reachable) == ("board", 1, False)

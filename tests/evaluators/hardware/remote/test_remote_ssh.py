@@ -91,10 +91,10 @@ def test_one_step_calibrates(wire, board, network):
     said = []
     host = host_of(board, "Port=2222")
     imported = calibrate_over_ssh(
-        host, network, IMAGE, name="board", subject="a chain", networks=18, progress=said.append
+        host, network, IMAGE, name="board", subject="a chain", networks=24, progress=said.append
     )
     assert imported.device.fit["fp32"].held_out >= 3
-    assert any(line.startswith("[18/18] ") for line in said)
+    assert any(line.startswith("[24/24] ") for line in said)
     assert list(wire.home.glob(".espalier*")) == []
     own = ["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=4"]
     options = [word for option in ["Port=2222", *own] for word in ("-o", option)]
