@@ -153,7 +153,7 @@ def _lasting(space: SearchSpace, table: _Table, lasting: LastingLoss) -> _Table:
     """
     everything = [(name, step) for name, steps in table.items() for step in _telling(steps)]
     told = sorted(everything, key=lambda each: each[1].cost)[: max(0, lasting.most)]
-    if len(told) < min(LEAST_TOLD, len(everything)):
+    if not told or len(told) < min(LEAST_TOLD, len(everything)):
         return table
     policies = [_policy(space, {name: step.choice}) for name, step in told]
     found = lasting.of(Policy.dense(space.graph), policies, [step.loss for _, step in told])

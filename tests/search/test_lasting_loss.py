@@ -71,6 +71,14 @@ def test_too_little_training_tells_nothing_and_is_not_spent():
     assert asked == []
 
 
+def test_nothing_to_gain_trains_nothing():
+    asked = []
+    told = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 100_000, 1000)
+    flat = descent(space(), lambda ps: [Probe(1.0, 0.0) for _ in ps], levels=2, enough=lambda: False, lasting=told)
+    assert flat == ()
+    assert asked == []
+
+
 def test_those_that_save_most_tell_for_the_rest():
     graph = analytic_graph(64, 64, 64, 64)
     wide = SearchSpace(graph, channel_multiple=32)
