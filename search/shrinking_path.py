@@ -34,7 +34,7 @@ budget, and after a minute at most; each group is tried once whatever that takes
 TRAINED_SHARE = 0.06
 """Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
-EVEN_SHARE = 0.2
+EVEN_SHARE = 0.5
 """Of the path's training, this much is shared alike, since losses are told roughly."""
 
 
