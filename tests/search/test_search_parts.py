@@ -104,7 +104,10 @@ def test_the_clock_of_a_run_leaves_out_the_time_between_searches():
     assert searched_seconds([]) == 0.0
 
 
-def test_a_signal_waits_until_stopping_loses_nothing():
+def test_a_signal_waits_until_stopping_loses_nothing(request):
+    # A shell that runs the tests in the background has them ignore this signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with Interrupts() as interrupts:
         with interrupts.welcome():
             pass
