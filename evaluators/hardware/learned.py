@@ -22,9 +22,10 @@ from .device import Device
 from .features import Array, shapes_of
 from .kernel_regressor import KernelRegressor
 from .kernels import KernelGraph, record_kernels
+from .one_by_one import OneByOne
 
 
-class LearnedModel:
+class LearnedModel(OneByOne):
     """Tells what a network costs from kernels of networks like it that were measured.
 
     Args:
@@ -48,20 +49,7 @@ class LearnedModel:
         self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
     ) -> Cost:
         """Return the cost of one forward pass of ``model`` on ``example_input`` (a batch of 1), layers included."""
-        (cost,) = self.estimate_together([model], example_input, precisions=[precision], onnx=[onnx])
-        return cost
-
-    def estimate_together(
-        self,
-        models: Sequence[nn.Module],
-        example_input: Inputs,
-        *,
-        precisions: Sequence[str],
-        onnx: Sequence[bytes | None] = (),
-    ) -> tuple[Cost, ...]:
-        """Return each network's cost."""
-        triples = zip(models, precisions, onnx or [None] * len(models), strict=True)
-        return tuple(self._cost(model, example_input, precision, file) for model, precision, file in triples)
+        return self._cost(model, example_input, precision, onnx)
 
     def profile(
         self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None

@@ -8,7 +8,6 @@ width of the interval that it tells.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from torch import nn
 
@@ -18,10 +17,11 @@ from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device, Speeds, Tile
 from .kernels import Kernel, KernelGraph, record_kernels
+from .one_by_one import OneByOne
 from .operations import Work
 
 
-class RooflineModel:
+class RooflineModel(OneByOne):
     """Tells what a network costs on ``device`` from the speeds in the device's file."""
 
     source = "roofline"
@@ -52,18 +52,6 @@ class RooflineModel:
             layers=layers,
             onnx=onnx,
         )
-
-    def estimate_together(
-        self,
-        models: Sequence[nn.Module],
-        example_input: Inputs,
-        *,
-        precisions: Sequence[str],
-        onnx: Sequence[bytes | None] = (),
-    ) -> tuple[Cost, ...]:
-        """Return each network's cost; a formula needs no turns."""
-        triples = zip(models, precisions, onnx or [None] * len(models), strict=True)
-        return tuple(self.estimate(m, example_input, precision=precision, onnx=file) for m, precision, file in triples)
 
     def profile(
         self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -17,6 +16,7 @@ from .cost import deployed_precision
 from .device import Device
 from .kernels import KernelGraph, record_kernels
 from .node_matching import MatchedNode, layer_costs, match_nodes
+from .one_by_one import OneByOne
 from .runtimes.base import ProfiledNode
 from .tflite.convert import tflite_file
 from .vela import VelaReport, compile_network, require_vela
@@ -49,7 +49,7 @@ class _Compiled:
         return match_nodes(nodes, self.graph.kernels, exported=self.onnx)
 
 
-class VelaModel:
+class VelaModel(OneByOne):
     """Compiles each network for the device and tells the compiler's cycles, SRAM and flash.
 
     The latency's interval has no width: the compiler gives one number, and how far it is from hardware is not stated.
@@ -93,18 +93,6 @@ class VelaModel:
             precision="int8",
             layers=layer_costs(compiled.matched(), precision="int8"),
         )
-
-    def estimate_together(
-        self,
-        models: Sequence[nn.Module],
-        example_input: Inputs,
-        *,
-        precisions: Sequence[str],
-        onnx: Sequence[bytes | None] = (),
-    ) -> tuple[Cost, ...]:
-        """Return each network's cost; a compiler needs no turns."""
-        triples = zip(models, precisions, onnx or [None] * len(models), strict=True)
-        return tuple(self.estimate(m, example_input, precision=precision, onnx=file) for m, precision, file in triples)
 
     def profile(
         self, model: nn.Module, example_input: Inputs, *, precision: str = "fp32", onnx: bytes | None = None
