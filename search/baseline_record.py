@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..evaluators.configuration import Configuration
 from ..evaluators.request import Evaluation, FinishedNetwork
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
-from .finished_networks import read_finished
+from .finished_networks import read_finished, with_final_numbers
 from .spending import Spending
 from .trial_record import evaluation_to_dict, weights_name
 
@@ -77,17 +76,8 @@ class Baseline:
     def configurations(self) -> tuple[Configuration, ...]:
         """Its networks, their levels for trials; with final numbers, and those that have them alone, once there are."""
         found = [_configuration(level, e) for level in self.levels if (e := level.evaluation) is not None]
-        return tuple(self._final(c) for c in found if not self.finished or c.trial in self.finished)
-
-    def _final(self, configuration: Configuration) -> Configuration:
-        final = self.finished.get(configuration.trial)
-        if final is None:
-            return configuration
-        return dataclasses.replace(
-            configuration,
-            metrics={**configuration.metrics, **final.metrics},
-            latency_source=final.latency_source,
-            latency_error=final.latency_error,
+        return tuple(
+            with_final_numbers(c, self.finished) for c in found if not self.finished or c.trial in self.finished
         )
 
 

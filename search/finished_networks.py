@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import RunFolderError, describe
+from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.base import LayerCost
 from ..evaluators.request import FinishedNetwork
 from ..jsonfile import read_json, write_json
@@ -37,3 +39,16 @@ def write_finished(folder: Path, networks: Iterable[FinishedNetwork]) -> None:
     """Write ``finished.json`` atomically."""
     entries = [{**vars(n), "metrics": dict(n.metrics), "layers": [vars(layer) for layer in n.layers]} for n in networks]
     write_json(folder / FINISHED, {"version": 1, "networks": entries})
+
+
+def with_final_numbers(configuration: Configuration, finished: Mapping[int | None, FinishedNetwork]) -> Configuration:
+    """Return the configuration with its final numbers, where it has any."""
+    final = finished.get(configuration.trial)
+    if final is None:
+        return configuration
+    return dataclasses.replace(
+        configuration,
+        metrics={**configuration.metrics, **final.metrics},
+        latency_source=final.latency_source,
+        latency_error=final.latency_error,
+    )

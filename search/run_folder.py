@@ -7,7 +7,6 @@ their policies and, for members of the front, weights; ``rankings.json`` the ord
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from . import journal
 from .audit_record import Audit, AuditedNetwork, read_audit
 from .baseline_record import Baseline, read_baselines
 from .event_log import LOG, EventLog
-from .finished_networks import FINISHED, read_finished, write_finished
+from .finished_networks import FINISHED, read_finished, with_final_numbers, write_finished
 from .options import SearchOptions
 from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
 from .trial_record import TrialRecord, policy_name, weights_name
@@ -91,7 +90,9 @@ class Run:
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:
         """The configurations of all complete trials, with final numbers where there are any."""
-        return tuple(self._with_final_numbers(t.configuration) for t in self.trials if t.configuration is not None)
+        return tuple(
+            with_final_numbers(t.configuration, self.finished) for t in self.trials if t.configuration is not None
+        )
 
     @cached_property
     def finished(self) -> Mapping[int | None, FinishedNetwork]:
@@ -180,7 +181,7 @@ class Run:
     @cached_property
     def slower_than(self) -> Mapping[int, int]:
         """By trial, the fastest other trial that keeps more and is faster, beyond the error of both latencies."""
-        return slower_than(self._with_final_numbers(c) for c in self.configurations)
+        return slower_than(with_final_numbers(c, self.finished) for c in self.configurations)
 
     def _entry(self, configuration: Configuration) -> dict[str, Any]:
         other = self.slower_than.get(configuration.trial)
@@ -205,17 +206,6 @@ class Run:
             objectives=self.objectives,
             dense=self.dense.metrics,
             constraints=self.constraints,
-        )
-
-    def _with_final_numbers(self, configuration: Configuration) -> Configuration:
-        final = self.finished.get(configuration.trial)
-        if final is None:
-            return configuration
-        return dataclasses.replace(
-            configuration,
-            metrics={**configuration.metrics, **final.metrics},
-            latency_source=final.latency_source,
-            latency_error=final.latency_error,
         )
 
 
