@@ -44,23 +44,22 @@ def _additions_of_zeros(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, st
     stored = {t.name for t in graph.initializer} | {
         name for node in graph.node if node.op_type in _STORED for name in node.output
     }
+    constants = Constants(model)
     candidates = [
-        (node, node.input[1 - i], node.input[i])
+        (node, node.input[1 - i], node.input[i], value)
         for node in graph.node
         if node.op_type == "Add"
         for i in (0, 1)
         if node.input[i] in stored and node.input[1 - i] not in stored
+        if (value := constants.get(node.input[i])) is not None and not np.any(value)
     ]
-    if not candidates:
-        return []
-    constants, shapes = Constants(model), _shapes(model)
-    return [(node, zeros) for node, kept, zeros in candidates if _adds_nothing(constants.get(zeros), shapes.get(kept))]
+    # Shapes are inferred for zeros alone: a Transformer adds a bias in every layer.
+    shapes = _shapes(model) if candidates else {}
+    return [(node, zeros) for node, kept, zeros, value in candidates if _keeps_shape(value, shapes.get(kept))]
 
 
-def _adds_nothing(value: np.ndarray | None, shape: tuple[int, ...] | None) -> bool:
-    if value is None or shape is None or np.any(value != 0):
-        return False
-    return np.broadcast_shapes(value.shape, shape) == shape
+def _keeps_shape(value: np.ndarray, shape: tuple[int, ...] | None) -> bool:
+    return shape is not None and np.broadcast_shapes(value.shape, shape) == shape
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
