@@ -13,10 +13,9 @@ from ..task import Inputs
 from .calibration_table import CalibrationRow, NetworkTiming, rows_of
 from .kernel_shares import kernel_shares
 from .kernels import record_kernels
-from .measured import RUNTIME, Measurement, measure_in_turns
+from .measured import Measurement, clock_of, measure_in_turns
 from .runtimes import Network, Run, Runtime, runtime_called
 from .runtimes.onnx_files import onnx_file
-from .runtimes.timing import thread_seconds
 from .timing_lock import timing_lock
 
 DRIFT = 0.10
@@ -37,8 +36,6 @@ class Measured:
 @dataclass
 class Bench:
     """Measures networks in one runtime on some threads; all of one bench share a sentinel.
-
-    ONNX Runtime with one thread computes in the caller's, whose own time is what is told then.
 
     Args:
         runtime: its name.
@@ -100,8 +97,8 @@ class Bench:
         if self._sentinel is None:
             self._sentinel = runtime.prepare(_sentinel_network(), threads=self.threads)
         run = runtime.prepare(network, threads=self.threads)
-        clock = thread_seconds if self.threads == 1 and self.runtime == RUNTIME else None
-        latency, sentinel = measure_in_turns([(runtime, run), (runtime, self._sentinel)], rounds=3, clock=clock)
+        pairs = [(runtime, run), (runtime, self._sentinel)]
+        latency, sentinel = measure_in_turns(pairs, rounds=3, clock=clock_of(runtime, self.threads))
         self._readings.append(sentinel.median_ms)
         return latency, sentinel
 
