@@ -1,7 +1,8 @@
-"""What a kernel's time is predicted from: its own shape, how it falls on the machine's tiles, and its neighbours.
+"""What a kernel's time is predicted from: its shape, how it falls on the machine's tiles, and where the layout changes.
 
 The features follow what runtimes do: channels are computed in blocks of 4, 8 or 16, a convolution in a blocked layout
 pays for a change of layout where a neighbour has none, and what does not fill its blocks falls out of the fast kernels.
+What neighbours are besides is left out: trees would learn one family's structure from it, which others do not have.
 """
 
 from __future__ import annotations
@@ -45,13 +46,15 @@ class KernelShapes:
     """Rows of the first and of the last kernel that an input comes from, -1 for none; of shape (kernels, 2)."""
     consumers: Array
     """Rows of the first and of the last kernel that reads the output, -1 for none; of shape (kernels, 2)."""
+    networks: Array
+    """Number of the network that each is part of, from 0, of shape (kernels,)."""
 
     def column(self, name: str) -> Array:
         """Return one of :data:`NUMBERS`, of shape (kernels,)."""
         return self.numbers[:, _AT[name]]
 
     def repeated(self, numbers: Array) -> KernelShapes:
-        """Return networks of this structure with other numbers, of shape (networks, kernels, len(NUMBERS)), flat."""
+        """Return networks like this one with other numbers, of shape (networks, kernels, len(NUMBERS)), flat."""
         count, size = numbers.shape[:2]
         shift = (np.arange(count) * size)[:, None, None]
 
@@ -64,6 +67,7 @@ class KernelShapes:
             np.tile(self.fused, (count, 1)),
             tiled(self.producers),
             tiled(self.consumers),
+            np.repeat(np.arange(count), size),
         )
 
 
@@ -89,6 +93,7 @@ def shapes_of(networks: Sequence[Sequence[CalibrationRow]]) -> KernelShapes:
         np.array([_fused(row.fused) for row in flat], dtype=int).reshape(-1, 4),
         np.array(producers, dtype=int).reshape(-1, 2),
         np.array(consumers, dtype=int).reshape(-1, 2),
+        np.repeat(np.arange(len(networks)), [len(rows) for rows in networks]),
     )
 
 
@@ -140,12 +145,29 @@ def blocked_layouts(shapes: KernelShapes, block: int) -> tuple[Array, Array]:
     return runs, runs & ~direct
 
 
+def working_set(shapes: KernelShapes, *, element_bytes: int) -> Array:
+    """Return, for each kernel, the bytes that its network writes and holds as weights: what competes for the caches."""
+    held = shapes.column("writes") + shapes.column("weights")
+    return element_bytes * np.bincount(shapes.networks, weights=held)[shapes.networks]
+
+
+def unfolded(shapes: KernelShapes) -> Array:
+    """Return the elements of the matrix that a convolution of this shape multiplies by, 0 for other kernels.
+
+    K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing",
+    2006.
+    """
+    convolution = np.isin(shapes.kinds, [_KIND[kind] for kind in CONVOLUTIONS])
+    extents = (shapes.column(name) for name in ("kernel_h", "kernel_w", "in_channels", "out_h", "out_w"))
+    return convolution * np.prod(list(extents), axis=0)
+
+
 def features(shapes: KernelShapes, *, element_bytes: int) -> tuple[Array, tuple[str, ...]]:
     """Return a row of features per kernel, of shape (kernels, features), and the features' names."""
     found: dict[str, Array] = {}
     _own(shapes, element_bytes, found)
     _blocks(shapes, found)
-    _neighbours(shapes, found)
+    _layouts(shapes, found)
     names = tuple(found)
     return np.stack([np.asarray(found[name], dtype=np.float32) for name in names], axis=1), names
 
@@ -162,6 +184,7 @@ def _own(shapes: KernelShapes, element_bytes: int, found: dict[str, Array]) -> N
         found[f"log_{name}"] = np.log(np.maximum(shapes.column(name), 1))
     for name in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
         found[name] = shapes.column(name)
+    found["log_working_set"] = np.log1p(working_set(shapes, element_bytes=element_bytes))
     found["kind"] = shapes.kinds
     for i, name in enumerate(("added", "padded", "normalised", "activation")):
         found[name] = shapes.fused[:, i]
@@ -180,7 +203,7 @@ def _blocks(shapes: KernelShapes, found: dict[str, Array]) -> None:
         found[f"in_rest_{block}"] = inputs % block
 
 
-def _neighbours(shapes: KernelShapes, found: dict[str, Array]) -> None:
+def _layouts(shapes: KernelShapes, found: dict[str, Array]) -> None:
     places = {
         "first_before": shapes.producers[:, 0],
         "last_before": shapes.producers[:, 1],
@@ -191,9 +214,7 @@ def _neighbours(shapes: KernelShapes, found: dict[str, Array]) -> None:
     layouts = {block: blocked_layouts(shapes, block) for block in (8, 16)}
     for name, rows in places.items():
         there = rows >= 0
-        found[f"{name}_kind"] = np.where(there, shapes.kinds[rows], _NONE)
         for block, (runs, takes) in layouts.items():
-            found[f"{name}_rest_{block}"] = np.where(there, width[rows] % block, _NONE)
             given, wanted = (runs[rows] & there, takes) if name.endswith("before") else (runs, takes[rows] & there)
             found[f"{name}_changes_{block}"] = given != wanted
     for block, (runs, takes) in layouts.items():

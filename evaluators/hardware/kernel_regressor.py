@@ -2,12 +2,14 @@
 
 P. Geurts, D. Ernst and L. Wehenkel, "Extremely randomized trees", 2006. The roofline carries what grows with a kernel's
 size, so that the trees are left with what is bounded: blocks, layouts, fusion. It is linear here, for each kind of
-kernel in and out of a layout of blocks: tiled MACs, elements read, written and held, an overhead, none below zero.
+kernel in and out of a layout of blocks: tiled MACs, elements read, written and held, an overhead, none below zero. Out
+of blocks a convolution is unfolded to a matrix first, whose elements count too. And profiles tell of like small kernels
+that they take some microseconds more in a large network than in a small one, as if the others left the caches full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +17,25 @@ from scipy.optimize import nnls
 from sklearn.ensemble import ExtraTreesRegressor
 
 from .calibration_table import Calibration, CalibrationRow
-from .features import Array, KernelShapes, blocked_layouts, features, shapes_of, tiled_macs
+from .features import Array, KernelShapes, blocked_layouts, features, shapes_of, tiled_macs, unfolded, working_set
+from .operations import COMPUTE, CONVOLUTIONS, KINDS, MEMORY
 
 TREES = 100
 _TILE = 16
+_LEAF = 3
+"""Kernels in a leaf: one alone would hand on its profile's noise."""
 _LEAST_MS = 2e-4
 """Below this a kernel's time is the profiler's noise."""
 _LEAST_FOR_ROOFLINE_MS = 2e-3
 _REWEIGHTED = 5
 _LEAST_KERNELS = 25
 """Of a kind in one layout, for coefficients of its own."""
-_ANY_LAYOUT = 2
-_SCALE = np.array([1e-7, 1e-5, 1e-5, 1e-5, 1e-3])
+_CACHE_BYTES = 2**22
+"""A working set beyond which a kernel is told no slower; 4 and 8 MiB did alike on 459 networks, 2 MiB worse."""
+_SCALE = np.array([1e-7, 1e-5, 1e-5, 1e-5, 1e-5, 1e-3, 1e-3])
 """Brings the terms of the linear roofline to like sizes."""
+_ALIKE = (CONVOLUTIONS, tuple(kind for kind in COMPUTE if kind not in CONVOLUTIONS), MEMORY)
+_CLASS = np.array([next(i for i, kinds in enumerate(_ALIKE) if kind in kinds) for kind in KINDS])
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class KernelTimes:
 class KernelRegressor:
     """Predicts kernels of networks like those that it was fitted to."""
 
-    roofline: Mapping[tuple[int, int], Array]
-    """Coefficients by kind and layout."""
+    roofline: Array
+    """Coefficients by kind and layout, of shape (kinds, 2, terms)."""
     trees: ExtraTreesRegressor
     element_bytes: int
 
@@ -57,28 +65,31 @@ class KernelRegressor:
         shapes = shapes_of(networks)
         times = np.maximum([row.latency_ms for rows in networks for row in rows], _LEAST_MS)
         totals = np.repeat([sum(r.latency_ms for r in rows) for rows in networks], [len(rows) for rows in networks])
-        roofline = _fit_roofline(shapes, times)
+        roofline = _fit_roofline(shapes, times, times / totals, element_bytes)
         inputs, _ = features(shapes, element_bytes=element_bytes)
-        forest = ExtraTreesRegressor(trees, min_samples_leaf=1, random_state=seed, n_jobs=1)
-        forest.fit(inputs, np.log(times / _roofline(shapes, roofline)), sample_weight=times / totals + 1e-3)
+        forest = ExtraTreesRegressor(trees, min_samples_leaf=_LEAF, random_state=seed, n_jobs=1)
+        ratios = times / _roofline(shapes, roofline, element_bytes)
+        forest.fit(inputs, np.log(ratios), sample_weight=times / totals + 1e-3)
         return cls(roofline, forest, element_bytes)
 
     def predict(self, shapes: KernelShapes) -> Array:
         """Return the latency of each kernel in ms, of shape (kernels,)."""
         inputs, _ = features(shapes, element_bytes=self.element_bytes)
-        return np.exp(self.trees.predict(inputs)) * _roofline(shapes, self.roofline)
+        return np.exp(self.trees.predict(inputs)) * _roofline(shapes, self.roofline, self.element_bytes)
 
     def roofline_totals(self, networks: Sequence[Sequence[CalibrationRow]]) -> Array:
         """Return each network's latency in ms by the roofline alone, of shape (networks,)."""
         numbers = np.repeat(np.arange(len(networks)), [len(rows) for rows in networks])
-        weights = _roofline(shapes_of(networks), self.roofline)
+        weights = _roofline(shapes_of(networks), self.roofline, self.element_bytes)
         return np.bincount(numbers, weights=weights, minlength=len(networks))
 
     def predict_with_spread(self, shapes: KernelShapes) -> KernelTimes:
         """Return the latencies and how far the trees are from one another."""
         inputs, _ = features(shapes, element_bytes=self.element_bytes)
         each = np.stack([tree.predict(inputs) for tree in self.trees.estimators_])
-        return KernelTimes(np.exp(each.mean(axis=0)) * _roofline(shapes, self.roofline), each.std(axis=0))
+        return KernelTimes(
+            np.exp(each.mean(axis=0)) * _roofline(shapes, self.roofline, self.element_bytes), each.std(axis=0)
+        )
 
 
 def cross_validated_ms(
@@ -115,34 +126,48 @@ def totals(regressor: KernelRegressor, networks: Sequence[Sequence[CalibrationRo
     return np.bincount(numbers, weights=regressor.predict(shapes_of(networks)), minlength=len(networks))
 
 
-def _terms(shapes: KernelShapes) -> Array:
+def _terms(shapes: KernelShapes, element_bytes: int) -> Array:
     columns = [tiled_macs(shapes, 1, _TILE), *(shapes.column(name) for name in ("reads", "writes", "weights"))]
-    return np.stack([*columns, np.ones(len(shapes.kinds))], axis=1) * _SCALE
+    columns.append(unfolded(shapes) * (1 - _blocked(shapes)))
+    # Bounded, because a network may be many times the size of all that were measured.
+    filled = np.minimum(working_set(shapes, element_bytes=element_bytes) / _CACHE_BYTES, 1)
+    return np.stack([*columns, filled, np.ones(len(shapes.kinds))], axis=1) * _SCALE
 
 
-def _fit_roofline(shapes: KernelShapes, times: Array) -> dict[tuple[int, int], Array]:
+def _fit_roofline(shapes: KernelShapes, times: Array, shares: Array, element_bytes: int) -> Array:
     """Return non-negative coefficients, by least squares on errors relative to time and prediction alike.
 
     Relative to the time alone, kernels that fall out of the fast path would count for little, and the fit be too low.
+    Small shares of a network are told less well by its profile and matter less: each counts by its root.
     """
-    terms = _terms(shapes)
-    blocked = _blocked(shapes)
-    found = {}
-    for kind in np.unique(shapes.kinds).tolist():
-        of_kind = shapes.kinds == kind
-        found[kind, _ANY_LAYOUT] = _coefficients(terms[of_kind], times[of_kind])
-        for layout in (0, 1):
-            rows = of_kind & (blocked == layout)
-            if rows.sum() >= _LEAST_KERNELS:
-                found[kind, layout] = _coefficients(terms[rows], times[rows])
+    terms, blocked = _terms(shapes, element_bytes), _blocked(shapes)
+    fitted: dict[bytes, Array] = {}
+    found = np.zeros((len(KINDS), 2, terms.shape[1]))
+    for kind, layout in np.ndindex(len(KINDS), 2):
+        rows = _most_alike(shapes.kinds, blocked, kind, layout)
+        key = rows.tobytes()
+        if key not in fitted:
+            fitted[key] = _coefficients(terms[rows], times[rows], np.sqrt(shares[rows]))
+        found[kind, layout] = fitted[key]
     return found
 
 
-def _coefficients(terms: Array, times: Array) -> Array:
+def _most_alike(kinds: Array, blocked: Array, kind: int, layout: int) -> Array:
+    """Return which of the kernels measured tell most of a kind in a layout: a kind never measured takes its class."""
+    of_kind, in_layout = kinds == kind, blocked == layout
+    if (of_kind & in_layout).sum() >= _LEAST_KERNELS:
+        return of_kind & in_layout
+    if of_kind.any():
+        return of_kind
+    alike = (_CLASS[kinds] == _CLASS[kind]) & in_layout
+    return alike if alike.sum() >= _LEAST_KERNELS else np.ones_like(of_kind)
+
+
+def _coefficients(terms: Array, times: Array, importance: Array) -> Array:
     floors = np.maximum(times, _LEAST_FOR_ROOFLINE_MS)
     found, predicted = np.zeros(terms.shape[1]), floors
     for _ in range(_REWEIGHTED):
-        weights = 1 / np.sqrt(floors * predicted)
+        weights = np.sqrt(importance / (floors * predicted))
         found = nnls(terms * weights[:, None], times * weights)[0]
         predicted = np.maximum(terms @ found, _LEAST_FOR_ROOFLINE_MS)
     return found
@@ -153,10 +178,7 @@ def _blocked(shapes: KernelShapes) -> Array:
     return runs.astype(int)
 
 
-def _roofline(shapes: KernelShapes, coefficients: Mapping[tuple[int, int], Array]) -> Array:
-    """Return the roofline in ms; a kind that was never measured costs what the kinds measured cost on average."""
-    kinds = range(int(shapes.kinds.max(initial=0)) + 1)
-    fallback = np.mean([c for (_, layout), c in coefficients.items() if layout == _ANY_LAYOUT], axis=0)
-    of_kind = [coefficients.get((kind, _ANY_LAYOUT), fallback) for kind in kinds]
-    table = np.stack([[coefficients.get((kind, layout), of_kind[kind]) for layout in (0, 1)] for kind in kinds])
-    return np.maximum((_terms(shapes) * table[shapes.kinds, _blocked(shapes)]).sum(axis=1), _LEAST_MS)
+def _roofline(shapes: KernelShapes, coefficients: Array, element_bytes: int) -> Array:
+    """Return the roofline in ms."""
+    times = (_terms(shapes, element_bytes) * coefficients[shapes.kinds, _blocked(shapes)]).sum(axis=1)
+    return np.maximum(times, _LEAST_MS)

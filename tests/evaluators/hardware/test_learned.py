@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,8 @@ from espalier.evaluators.hardware.calibrated import CalibratedDevice, conformal_
 from espalier.evaluators.hardware.calibration_networks import FAMILIES, diverse_networks
 from espalier.evaluators.hardware.calibration_table import CalibrationRow, rows_of
 from espalier.evaluators.hardware.calibration_variants import VariantSource
-from espalier.evaluators.hardware.features import features, shapes_of
+from espalier.evaluators.hardware.features import features, shapes_of, unfolded, working_set
+from espalier.evaluators.hardware.kernel_regressor import KernelRegressor
 from espalier.evaluators.hardware.kernel_shares import kernel_shares
 from espalier.evaluators.hardware.kernels import record_kernels
 from espalier.evaluators.hardware.learned import LearnedModel
@@ -87,6 +91,38 @@ def test_features_know_blocks_and_neighbours() -> None:
     assert table["in_whole_8"][:, conv].tolist() == [1, 0, 0]
     assert table["blocked_16"][:, conv].tolist() == [1, 1, 0]  # 15 are fewer than a block and are read as they are
     assert table["first_before_changes_16"][:, conv].tolist() == [0, 1, 1]
+
+
+def test_working_sets_are_of_each_network_alone() -> None:
+    rows = [_zero_rows(chain(width), IMAGE) for width in (16, 32)]
+    found = working_set(shapes_of(rows), element_bytes=4)
+    by_hand = [4 * sum(row.write_elements + row.weight_elements for row in network) for network in rows]
+    assert found.tolist() == [by_hand[0]] * len(rows[0]) + [by_hand[1]] * len(rows[1])
+    dense = shapes_of(rows[:1])
+    again = dense.repeated(np.stack([dense.numbers, dense.numbers]))
+    assert working_set(again, element_bytes=4).tolist() == 2 * found[: len(rows[0])].tolist()
+
+
+def test_a_convolution_is_unfolded_once_for_each_position_of_its_kernel() -> None:
+    rows = _zero_rows(
+        nn.Sequential(nn.Conv2d(6, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(180, 2)), torch.zeros(1, 6, 8, 8)
+    )
+    assert unfolded(shapes_of([rows])).tolist() == [6 * 3 * 3 * 6 * 6, 0]
+
+
+def _timed(rows: tuple[CalibrationRow, ...], macs_per_ms: float) -> tuple[CalibrationRow, ...]:
+    return tuple(replace(row, latency_ms=1e-3 + row.macs / macs_per_ms) for row in rows)
+
+
+def test_a_kind_that_was_never_measured_is_told_from_its_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    convolutions, linear = (diverse_networks(generator, (family,)) for family in ("plain", "perceptron"))
+    fast = [_timed(_zero_rows(v.network, v.example_input), 1e8) for v in islice(convolutions, 12)]
+    slow = [_timed(_zero_rows(v.network, v.example_input), 1e4) for v in islice(linear, 12)]
+    regressor = KernelRegressor.fit(fast + slow, element_bytes=4, trees=5)
+    grouped = _zero_rows(nn.Conv2d(64, 64, 3, groups=4), torch.zeros(1, 64, 34, 34))
+    assert grouped[0].kind == "grouped_conv"
+    assert regressor.roofline_totals([grouped])[0] == pytest.approx(_timed(grouped, 1e8)[0].latency_ms, rel=0.3)
 
 
 def test_shares_add_up_to_the_latency_and_follow_the_profile() -> None:
