@@ -17,6 +17,9 @@ PICKS = ("knee", "fastest", "smallest", "most-accurate")
 the other objectives); ``knee`` is the member farthest below the straight line, or plane, between the front's extremes
 once each objective is scaled to [0, 1] over the front (Das, "On characterizing the knee of the Pareto curve", 1999)."""
 
+REFERENCE_SHARE = 0.5
+"""The reference point is worse than the dense network by this share of its score."""
+
 
 @dataclass(frozen=True)
 class Front:
@@ -52,7 +55,7 @@ class Front:
         A score below zero (a negated loss) is lowered by half its size, as its half would be better than itself.
         """
         return {
-            o.name: value - abs(value) / 2 if o.direction == "maximize" else value
+            o.name: value - REFERENCE_SHARE * abs(value) if o.direction == "maximize" else value
             for o in self.objectives
             if (value := self.dense.get(o.name)) is not None
         }

@@ -22,6 +22,14 @@ class Ancestor:
     """Training samples that its weights have seen since the dense network, those of its own ancestors included."""
 
 
+def batch_seed(seed: int, ancestor: Ancestor | None) -> int:
+    """Return the seed of a candidate's batches: the same for all that start alike, so that they can be compared.
+
+    What goes on from trained weights sees other batches than these were trained on last.
+    """
+    return seed if ancestor is None else seed + ancestor.samples
+
+
 @dataclass(frozen=True)
 class EvaluationRequest:
     """One policy to be evaluated at one fidelity."""

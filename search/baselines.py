@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..evaluators.front import Front
 from ..evaluators.objectives import Constraint
-from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest
+from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest, batch_seed
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .baseline_record import BASELINES, Baseline, Level, baseline_folder, level_weights, read_baseline, write_baseline
@@ -95,8 +95,9 @@ class BaselineRunner:
             left = sum(trains for _, _, trains in wanted[number - 1 :])
             samples = pace.samples(baseline, left) if trains else 0
             ancestor = _ancestor(baseline, policy, folder, inherits=inherits)
+            weights = str(level_weights(folder, number).resolve())
             request = EvaluationRequest(
-                number, policy, samples, self.options.seed, str(level_weights(folder, number).resolve()), ancestor
+                number, policy, samples, batch_seed(self.options.seed, ancestor), weights, ancestor
             )
             level = self._evaluated(sparsity, request)
             pace.learn(level)
@@ -113,7 +114,7 @@ class BaselineRunner:
             timer = Timer.start(self.clock)
             samples = self.evaluator.practise(PRACTICE_BATCHES)
         # No number of samples bounds what the time allows.
-        return _Pace(0, Effort(sys.maxsize, timed=True, rate=samples / max(timer.elapsed(), 1e-6)))
+        return _Pace(0, Effort(sys.maxsize, baseline.budget.seconds, rate=samples / max(timer.elapsed(), 1e-6)))
 
     def _evaluated(self, sparsity: float, request: EvaluationRequest) -> Level:
         timer = Timer.start(self.clock)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import optuna
 
 from ..errors import EvaluationError, describe
-from ..evaluators.request import Ancestor, EvaluationRequest
+from ..evaluators.request import Ancestor, EvaluationRequest, batch_seed
 from ..spaces.policy import Policy
 from .effort import Effort
 from .event_log import EventLog
 from .executors import Completion, Executor
 from .interrupts import Interrupts
+from .last_step import LastStep
 from .ledger import Ledger
 from .options import SearchOptions
 from .progress import Progress, Snapshot
@@ -48,6 +49,7 @@ class Coordinator:
         self._in_flight: dict[int, Proposal] = {}
         self._requests: dict[int, tuple[EvaluationRequest, float]] = {}
         self._evaluated_before = self.ledger.evaluated
+        self.last_step = LastStep(self.ledger, self.effort, self.options, self.dense)
 
     def run(self) -> None:
         """Search to the end.
@@ -80,6 +82,8 @@ class Coordinator:
         )
 
     def _loop(self) -> None:
+        if self.ledger.inherits:
+            self.effort.begin(self._elapsed())
         self._fill()
         while self._in_flight:
             self.progress.update(self.snapshot)
@@ -90,27 +94,40 @@ class Coordinator:
             self._fill()
 
     def _fill(self) -> None:
-        while len(self._in_flight) < self.options.workers and self._wants_more():
-            proposal = self.proposer.next(self._in_flight.values())
+        while len(self._in_flight) < self.options.workers and self._has_time():
+            proposal = self._next()
             if proposal is None:
                 return
             self._hand_out(proposal)
 
-    def _wants_more(self) -> bool:
-        if self.ledger.evaluated + len(self._in_flight) >= self.options.trials:
-            return False
+    def _has_time(self) -> bool:
         return self.options.budget is None or self._elapsed() < self.options.budget
+
+    def _next(self) -> Proposal | None:
+        """Return a candidate nobody has tried or, once it is time for the last step, one that is trained on."""
+        waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
+        if self._all_tried() or (self.last_step.is_due(self._elapsed()) and not waiting):
+            return self._further()
+        return self.proposer.next(self._in_flight.values()) or self._further()
+
+    def _all_tried(self) -> bool:
+        new = sum(proposal.continues is None for proposal in self._in_flight.values())
+        return self.ledger.evaluated + new >= self.options.trials
+
+    def _further(self) -> Proposal | None:
+        continued = [p.continues.member.trial for p in self._in_flight.values() if p.continues is not None]
+        found = self.last_step.next(continued, self._elapsed())
+        return None if found is None else self.proposer.further(found)
 
     def _hand_out(self, proposal: Proposal) -> None:
         number = proposal.trial.number
         weights = self.ledger.begin(proposal.trial, proposal.policy)
-        ancestor = self.ledger.lend(proposal.policy)
-        samples = self._samples(proposal.policy, ancestor)
+        continues = proposal.continues
+        ancestor = self.ledger.lend(proposal.policy, None if continues is None else continues.member)
+        samples = self._samples(proposal.policy, ancestor) if continues is None else continues.samples
         self._in_flight[number] = proposal
-        # The same seed for all: candidates see the same batches.
-        request = EvaluationRequest(
-            number, proposal.policy, samples, self.options.seed, str(weights.resolve()), ancestor
-        )
+        seed = batch_seed(self.options.seed, ancestor)
+        request = EvaluationRequest(number, proposal.policy, samples, seed, str(weights.resolve()), ancestor)
         self._requests[number] = request, self.timer.elapsed()
         self.executor.submit(request)
 
@@ -118,10 +135,10 @@ class Coordinator:
         if ancestor is not None and ancestor.policy.choices == policy.choices:
             return 0  # the same network at another precision: its training is done
         left = None if self.options.budget is None else self.options.budget - self._elapsed()
-        if self.effort.timed and all(choice.type == "none" for choice in policy.choices.values()):
+        if self.effort.budget is not None and all(choice.type == "none" for choice in policy.choices.values()):
             return 0  # as it was brought: the slowest network to train, and not faster than itself
         if self.proposer.is_on_path(policy):
-            return self.effort.on_path(policy, self.proposer.path_to_come(self._in_flight.values()), left)
+            return self.effort.on_path(policy, self.proposer.path_to_come(self._in_flight.values()), self._elapsed())
         return self.effort.off_path(left)
 
     def _take_in(self, completion: Completion) -> None:
@@ -133,6 +150,7 @@ class Coordinator:
         self.ledger.give_back(request.ancestor)
         if completion.evaluation is not None:
             self.effort.learn(request.samples, self.timer.elapsed() - begin, completion.evaluation.seconds)
+            self.effort.path.learn(proposal.policy, completion.evaluation.metrics, self.dense)
         self.proposer.settle_twins(proposal)
         if outcome.metrics is None:
             self.events.write("trial failed", trial=number, reason=outcome.reason)

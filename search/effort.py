@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..spaces.policy import Policy
+from .path_training import PathTraining
 
-PATH_SHARE = 0.9
-"""Of the time left as the path of shrinking networks begins: what is trained there every later candidate inherits."""
+PATH_SHARE = 0.55
+"""Of the time left once all is made ready, for the path of shrinking networks: every later candidate inherits that."""
+LAST_SHARE = 0.4
+"""Of that time, for training on what is on the front by then."""
 LEAST_SAMPLES = 512
 """Less training is not worth a candidate's overhead."""
 
@@ -19,31 +22,60 @@ class Effort:
 
     Args:
         samples: what a candidate is trained on unless time decides.
-        timed: whether time decides: a budget is given, and no number of samples.
+        budget: seconds that a search may take, where time decides; ``None`` where it does not.
         rate: samples trained in a second; measured anew with every candidate.
-        shares: of the path's training, by policy.
+        path: how the path's training is shared out.
     """
 
     samples: int
-    timed: bool
+    budget: float | None = None
     rate: float | None = None
-    shares: Mapping[Policy, float] = field(default_factory=dict)
+    path: PathTraining = field(default_factory=PathTraining)
+    _began: float | None = field(default=None, init=False)
+    """When candidates did; ``None`` where none can be trained on."""
     _overhead: float = field(default=0.0, init=False)
     """Seconds of a candidate that are no training."""
 
-    def on_path(self, policy: Policy, later: Iterable[Policy], seconds_left: float | None) -> int:
-        """Return the samples of a network of the path, from which others are to come ``later``."""
-        if not self.timed or self.rate is None or seconds_left is None:
+    def begin(self, elapsed: float) -> None:
+        """Take in when candidates begin, in a search whose networks can be trained on."""
+        self._began = elapsed
+
+    def on_path(self, policy: Policy, later: Iterable[Policy], elapsed: float) -> int:
+        """Return the samples of a network of the path, from which others are to come ``later``.
+
+        Args:
+            policy: the network's.
+            later: what is to come.
+            elapsed: seconds of the search so far.
+        """
+        if self.budget is None or self.rate is None:
             return self.samples
-        share = self.shares[policy]
-        to_come = sum(self.shares[other] for other in later)
-        return self._within(PATH_SHARE * seconds_left * share / (share + to_come))
+        began = self._began or 0.0
+        end = began + PATH_SHARE * (self.budget - began)
+        weight = self.path.weight(policy)
+        to_come = sum(self.path.weight(other) for other in later)
+        return self._within((end - elapsed) * weight / (weight + to_come or 1.0))
 
     def off_path(self, seconds_left: float | None) -> int:
         """Return the samples of any other candidate: as ever, or what the time still allows."""
-        if not self.timed or self.rate is None or seconds_left is None:
+        if self.budget is None or self.rate is None or seconds_left is None:
             return self.samples
         return min(self.samples, self._within(seconds_left))
+
+    def last_step_begins(self) -> float | None:
+        """Return when no new candidates are to be begun any more; ``None`` where the search ends with them."""
+        if self.budget is None or self._began is None:
+            return None
+        return self.budget - LAST_SHARE * (self.budget - self._began)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of a candidate that are no training."""
+        return self._overhead
+
+    def for_training(self, seconds: float) -> float:
+        """Return how much of a candidate's seconds is left for training."""
+        return seconds - self._overhead
 
     def learn(self, samples: int, seconds: float, steps: Mapping[str, float]) -> None:
         """Take in how long a candidate took.
@@ -62,5 +94,5 @@ class Effort:
             self.rate = samples / training
 
     def _within(self, seconds: float) -> int:
-        affordable = int((self.rate or 0.0) * (seconds - self._overhead))
+        affordable = int((self.rate or 0.0) * self.for_training(seconds))
         return max(LEAST_SAMPLES, affordable)

@@ -20,6 +20,7 @@ from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .heritage import Heritage
 from .running_front import RunningFront
+from .training_log import TrainingLog
 from .trial_record import (
     DUPLICATE_OF,
     EVALUATION,
@@ -74,6 +75,7 @@ class Ledger:
         self._constraints = constraints
         self._outcomes: dict[Any, Outcome] = {}
         self.front = RunningFront(objectives, constraints)
+        self.trainings = TrainingLog()
         self.failed = 0
         self.rejected = 0
 
@@ -88,6 +90,11 @@ class Ledger:
         for path in (self._folder / weights_name(0)).parent.iterdir():
             if not (path.stem.isdigit() and self._is_kept(int(path.stem))):
                 path.unlink()
+
+    @property
+    def inherits(self) -> bool:
+        """Whether candidates start from the weights of earlier ones."""
+        return self._heritage is not None
 
     @property
     def evaluated(self) -> int:
@@ -116,12 +123,18 @@ class Ledger:
             self._discard(number)
         return outcome
 
-    def lend(self, policy: Policy) -> Ancestor | None:
-        """Return whose weights a candidate starts from, and keep them until they are given back."""
+    def lend(self, policy: Policy, continues: Configuration | None = None) -> Ancestor | None:
+        """Return whose weights a candidate starts from, and keep them until they are given back.
+
+        Args:
+            policy: the candidate's.
+            continues: what is to be trained on, where it is an earlier network that is.
+        """
         if self._heritage is None:
             return None
         known = {c.trial: c for c in (*self._ancestors.values(), *self.front.members)}
-        ancestor = self._heritage.nearest(policy, known.values())
+        fitting = known.values() if continues is None else [continues]
+        ancestor = self._heritage.nearest(policy, fitting)
         if ancestor is not None:
             self._lent[ancestor.trial] += 1
         return ancestor
@@ -181,7 +194,9 @@ class Ledger:
         return self._remember_failure(trial.number, policy, reason)
 
     def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
-        outcome = self._outcomes.setdefault(policy.key, Outcome(number, evaluation.metrics, None))
+        outcome = _better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
+        self._outcomes[policy.key] = outcome
+        self.trainings.add(number, policy, evaluation)
         configuration = Configuration(
             number,
             policy,
@@ -200,3 +215,8 @@ class Ledger:
         outcome = self._outcomes.setdefault(policy.key, Outcome(number, None, reason))
         self.failed += outcome.trial == number
         return outcome
+
+
+def _better(known: Outcome | None, found: Outcome) -> Outcome:
+    """Return the better outcome of a policy that may have been trained on."""
+    return max(found, known or found, key=lambda outcome: (outcome.metrics or {}).get("accuracy") or -math.inf)

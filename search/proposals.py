@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from optuna.trial import Trial, TrialState
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace, Value
 from .distributions import check_values, distributions, draw
+from .last_step import LAST_STEP, MoreTraining
 from .ledger import Ledger
 from .screen import CostScreen
 from .starting_points import GIVEN, StartingPoint, starting_points
-from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED
+from .trial_record import CONTINUES, DUPLICATE_OF, ORIGIN, PREDICTED
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
@@ -38,6 +39,8 @@ class Proposal:
 
     trial: Trial
     policy: Policy
+    continues: MoreTraining | None = None
+    """What is trained on, where the policy was evaluated before."""
 
 
 class Proposer:
@@ -53,7 +56,9 @@ class Proposer:
         given: Sequence[Policy] = (),
         screen: CostScreen | None = None,
         path: Sequence[Policy] = (),
+        hopeless: Callable[[Policy], bool] = lambda _: False,
     ) -> None:
+        self._hopeless = hopeless
         self._path = {policy.key for policy in path}
         self._screen = screen
         self._study = study
@@ -86,11 +91,25 @@ class Proposer:
                 return Proposal(trial, policy)
         return None
 
+    def further(self, training: MoreTraining) -> Proposal:
+        """Return a trial that trains on what an earlier one has trained."""
+        member = training.member
+        values = check_values(self._space.values(member.policy), self._space)
+        attributes = {ORIGIN: f"{LAST_STEP} of {member.trial}", CONTINUES: member.trial}
+        self._study.enqueue_trial(values, user_attrs=attributes)
+        return Proposal(self._study.ask(self._distributions), member.policy, training)
+
+    @property
+    def has_queued(self) -> bool:
+        """Whether trials of a killed search are still to be tried again."""
+        return self._queued > 0
+
     def path_to_come(self, in_flight: Collection[Proposal]) -> tuple[Policy, ...]:
         """Return the networks of the path that are still to be trained, those ``in_flight`` left out."""
         running = {p.policy.key for p in in_flight}
         waiting = (p.policy for p in self._starting_points)
-        return tuple(policy for policy in waiting if policy.key in self._path and policy.key not in running)
+        coming = (policy for policy in waiting if policy.key in self._path and policy.key not in running)
+        return tuple(policy for policy in coming if not self._hopeless(policy))
 
     def is_on_path(self, policy: Policy) -> bool:
         """Return whether ``policy`` is of the path of shrinking networks."""
@@ -119,6 +138,8 @@ class Proposer:
     def _starting_point(self, running: Collection[Any]) -> StartingPoint | None:
         """Return the next one; each network of the path waits for the one before, whose weights it takes over."""
         under_way = any(key in self._path for key in running)
+        if not under_way:
+            self._starting_points = deque(p for p in self._starting_points if not self._hopeless(p.policy))
         found = next((p for p in self._starting_points if not (under_way and p.policy.key in self._path)), None)
         if found is not None:
             self._starting_points.remove(found)

@@ -23,6 +23,7 @@ from .interrupts import Interrupts
 from .ledger import Ledger
 from .new_info import quantisation_of
 from .options import SearchOptions
+from .path_training import PathTraining
 from .progress import Progress
 from .proposals import Proposer
 from .recovery import recover
@@ -119,6 +120,7 @@ class Session:
     def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
         searched_before = searched_seconds(events.read())
         path = self._path(info)
+        training = PathTraining(path.levels, reaches_below=_too_costly(info))
         ledger = Ledger(
             study,
             self.folder,
@@ -131,6 +133,9 @@ class Session:
         if any(vars(recovery).values()):
             events.write("recovered", **vars(recovery))
         ledger.load(self.subject.space)
+        for policy in path.policies:
+            if (outcome := ledger.outcome(policy)) is not None and outcome.metrics is not None:
+                training.learn(policy, outcome.metrics, info.dense.metrics)
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
@@ -143,8 +148,10 @@ class Session:
             given=self.subject.given,
             screen=screen,
             path=path.policies,
+            hopeless=training.is_hopeless,
         )
         executor = self._executor()
+        timed = self.options.budget is not None and self.options.samples is None
         try:
             Coordinator(
                 study=study,
@@ -154,9 +161,9 @@ class Session:
                 options=self.options,
                 effort=Effort(
                     info.samples,
-                    timed=self.options.budget is not None and self.options.samples is None,
+                    budget=self.options.budget if timed else None,
                     rate=path.rate,
-                    shares=path.shares,
+                    path=training,
                 ),
                 dense=dict(info.dense.metrics),
                 events=events,
@@ -214,3 +221,8 @@ class Session:
             return EXECUTORS.get("in-process")(settings)
         settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
         return EXECUTORS.get("processes")(settings)
+
+
+def _too_costly(info: RunInfo) -> bool:
+    """Return whether the network as it was brought misses a constraint: small ones are wanted, whatever they lose."""
+    return any(constraint.violation(info.dense.metrics) > 0 for constraint in info.parsed_constraints)

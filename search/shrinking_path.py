@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,6 @@ budget, and after a minute at most; each group is tried once whatever that takes
 TRAINED_SHARE = 0.06
 """Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
-EVEN_SHARE = 0.5
-"""Of the path's training, this much is shared alike, since losses are told roughly."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,6 @@ class ShrinkingPath:
     def policies(self) -> tuple[Policy, ...]:
         """The networks' policies."""
         return tuple(level.policy for level in self.levels)
-
-    @property
-    def shares(self) -> Mapping[Policy, float]:
-        """For each network its share of the path's training: what has most to mend gets most."""
-        if not self.levels:
-            return {}
-        losses = [0.0, *(level.loss for level in self.levels)]
-        broken = [max(0.0, after - before) for before, after in pairwise(losses)]
-        even, whole = EVEN_SHARE / len(broken), sum(broken) or 1.0
-        return {
-            level.policy: even + (1 - EVEN_SHARE) * rise / whole
-            for level, rise in zip(self.levels, broken, strict=True)
-        }
 
 
 def make_path(
@@ -92,7 +75,7 @@ def make_path(
         _prober(evaluator, cost),
         levels=levels,
         share=_share(constraints, cost, dense),
-        enough=_enough(options),
+        enough=_enough(options, timer),
         lasting=_lasting(evaluator, options, samples, levels, rate),
     )
     write_json(folder / PATH, {"version": VERSION, "cost": cost, "levels": [_plain(level) for level in found]})
@@ -121,11 +104,11 @@ def _share(constraints: tuple[Constraint, ...], cost: str, dense: Mapping[str, f
     return min([1.0, *(bound / whole for bound in bounds)]) if whole else 1.0
 
 
-def _enough(options: SearchOptions) -> Callable[[], bool]:
+def _enough(options: SearchOptions, timer: Timer) -> Callable[[], bool]:
     share = PROBE_SECONDS_PER_TRIAL * options.trials if options.budget is None else PROBE_SHARE * options.budget
     limit = min(PROBE_SECONDS, share)
-    begin = time.monotonic()
-    return lambda: time.monotonic() - begin > limit
+    begin = timer.elapsed()
+    return lambda: timer.elapsed() - begin > limit
 
 
 def _rate(evaluator: SearchEvaluator, timer: Timer) -> float:
@@ -140,9 +123,8 @@ def _plain(level: Level) -> dict[str, Any]:
 
 
 def _stored(path: Path) -> tuple[Level, ...]:
-    data = read_json(path)
-    levels = data.get("levels")
-    if data.get("version") != VERSION or not isinstance(levels, list):
-        expected, remedy = f"what Espalier wrote, version {VERSION}", "Restore it from a copy, or start a new run."
+    levels = read_json(path, version=VERSION).get("levels")
+    if not isinstance(levels, list):
+        expected, remedy = "what Espalier wrote", "Restore it from a copy, or start a new run."
         raise RunFolderError(describe(f"{path} is no path", expected=expected, remedy=remedy))
     return tuple(Level(Policy.from_dict(x["policy"]), float(x["cost"]), float(x["loss"])) for x in levels)

@@ -6,11 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import pytest
-
-from espalier.search.descent import Level, Probe, descent
-from espalier.search.effort import LEAST_SAMPLES, PATH_SHARE, Effort
-from espalier.search.shrinking_path import EVEN_SHARE, ShrinkingPath
+from espalier.search.descent import Probe, descent
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.testing.analytic import analytic_graph
@@ -78,28 +74,3 @@ def test_without_time_each_group_is_tried_once():
 
     descent(space(), probe, levels=4, enough=lambda: True)
     assert tried == [(64, 64), (32, 64), (64, 32)]
-
-
-def test_time_is_shared_by_what_there_is_to_mend():
-    big, small = (Policy.uniform(analytic_graph(*WIDTHS), sparsity) for sparsity in (0.25, 0.75))
-    path = ShrinkingPath((Level(big, 0.5, 0.1), Level(small, 0.2, 0.4)), 100.0)
-    even = EVEN_SHARE / 2
-    assert path.shares == pytest.approx({big: even + (1 - EVEN_SHARE) / 4, small: even + (1 - EVEN_SHARE) * 3 / 4})
-    effort = Effort(1000, timed=True, rate=100.0, shares={big: 0.25, small: 0.75})
-    assert effort.on_path(big, [small], 400.0) == int(100 * PATH_SHARE * 100)
-    effort.learn(9000, 100.0, {"train": 8.0, "cost": 2.0})  # 80 of 100 seconds were training
-    assert effort.rate == pytest.approx(9000 / 80)
-    assert effort.on_path(small, [], 300.0) == int(9000 / 80 * (PATH_SHARE * 300 - 20))
-
-
-def test_without_a_budget_every_candidate_gets_the_same():
-    policy = Policy.uniform(analytic_graph(*WIDTHS), 0.5)
-    effort = Effort(1000, timed=False, rate=100.0, shares={policy: 1.0})
-    assert effort.on_path(policy, [], None) == effort.off_path(None) == 1000
-
-
-def test_the_last_candidate_gets_what_time_is_left():
-    effort = Effort(12_800, timed=True, rate=1000.0)
-    assert effort.off_path(3.0) == 3000
-    assert effort.off_path(100.0) == 12_800
-    assert effort.off_path(0.0) == LEAST_SAMPLES

@@ -1,0 +1,110 @@
+"""The last step of a search with a budget: members of the front are trained on, in order of what that adds to it.
+
+A member's accuracy counts for as much hypervolume as lies between its cost and that of the next larger member. Training
+gains less the more there was of it, so the time left goes where the least was spent for what it counts: every member's
+own training is filled up to the same level in seconds for its worth, as far as the time reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..evaluators.configuration import Configuration
+from ..evaluators.front import Front
+from .effort import LAST_SHARE, LEAST_SAMPLES, Effort
+from .ledger import Ledger
+from .options import SearchOptions
+
+LAST_STEP = "last step"
+"""First words of the origin of its trials."""
+_NUDGE = 0.01
+"""Share of the dense score by which a member's is raised, to see what that adds."""
+_LEAST_DEFICIT = 0.02
+"""A network no worse than the dense one may gain from training all the same."""
+
+
+@dataclass(frozen=True)
+class MoreTraining:
+    """A member of the front that is to be trained on."""
+
+    member: Configuration
+    samples: int
+
+
+@dataclass
+class LastStep:
+    """Says when new candidates end, and what is trained on after that.
+
+    Args:
+        ledger: knows the front, and what was spent on training.
+        effort: shares the time out.
+        options: of the search.
+        dense: metrics of the dense network.
+    """
+
+    ledger: Ledger
+    effort: Effort
+    options: SearchOptions
+    dense: Mapping[str, float | None]
+    _end: float | None = field(default=None, init=False)
+
+    def is_due(self, elapsed: float) -> bool:
+        """Return whether so late, in seconds of the search, no new candidate is begun any more."""
+        begins = self.effort.last_step_begins()
+        return begins is not None and elapsed >= begins
+
+    def next(self, continued: Collection[int], elapsed: float) -> MoreTraining | None:
+        """Return the member that is to be trained longest; ``None`` where time is up, or there is nothing to train.
+
+        Args:
+            continued: trials that are being trained on already.
+            elapsed: seconds of the search so far.
+        """
+        if self.effort.budget is None or self.effort.last_step_begins() is None:
+            return None
+        left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
+        members = self.ledger.front.members
+        known = [(m, t) for m in members if m.trial not in continued and (t := self.ledger.trainings.of(m.trial))]
+        worths = [self._worth(member, members) for member, _ in known]
+        shares = filled([training.seconds for _, training in known], worths, self.options.workers * left)
+        best = max(range(len(shares)), key=lambda i: shares[i], default=None)
+        if best is None or shares[best] <= 0:
+            return None
+        member, training = known[best]
+        samples = int(training.rate * min(left, max(shares[best], self.effort.overhead)))
+        return MoreTraining(member, samples) if samples >= LEAST_SAMPLES else None
+
+    def _until(self, budget: float, elapsed: float) -> float:
+        """Return when it ends: with the budget; sooner where the trials were used up sooner."""
+        if self._end is None:
+            self._end = budget if self.is_due(elapsed) else min(budget, elapsed / (1 - LAST_SHARE))
+        return self._end
+
+    def _worth(self, member: Configuration, members: tuple[Configuration, ...]) -> float:
+        """Return what a better score of ``member`` adds to the front, and how much better it may become."""
+        score, best = member.metrics.get("accuracy"), self.dense.get("accuracy")
+        if score is None or not best:
+            return 0.0
+        better = replace(member, metrics={**member.metrics, "accuracy": score + _NUDGE * abs(best)})
+        raised = self._hypervolume(tuple(better if m is member else m for m in members))
+        deficit = max(_LEAST_DEFICIT, (best - score) / abs(best))
+        return max(0.0, raised - self._hypervolume(members)) * math.sqrt(deficit)
+
+    def _hypervolume(self, members: tuple[Configuration, ...]) -> float:
+        return Front(self.options.parsed_objectives, (), members, self.dense).hypervolume
+
+
+def filled(spent: Sequence[float], worths: Sequence[float], seconds: float) -> list[float]:
+    """Return how ``seconds`` are shared so that what was spent and is comes to the same multiple of each worth."""
+    order = sorted((i for i, worth in enumerate(worths) if worth > 0), key=lambda i: spent[i] / worths[i])
+    shares = [0.0] * len(spent)
+    for count in range(len(order), 0, -1):
+        among = order[:count]
+        level = (seconds + sum(spent[i] for i in among)) / sum(worths[i] for i in among)
+        if level >= spent[among[-1]] / worths[among[-1]]:
+            for i in among:
+                shares[i] = level * worths[i] - spent[i]
+            break
+    return shares

@@ -1,0 +1,76 @@
+"""How the training along the path of shrinking networks is shared out among its networks.
+
+A network deserves training where its step saved much and broke much: what saves nothing adds nothing to the front, and
+what lost nothing needs no mending. How much a told loss comes to after training shows with the first networks; the more
+of the way to the reference point a later one is then expected to lose, the less it gets, and what is expected to end
+below it adds nothing to the front's hypervolume and is not trained at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from ..evaluators.front import REFERENCE_SHARE
+from ..spaces.policy import Policy
+from .descent import LEAST_LOSS, Level
+
+EVEN_SHARE = 0.2
+"""Of the training, this much is shared alike: losses are told roughly."""
+
+
+@dataclass
+class PathTraining:
+    """Weighs the networks of a path.
+
+    Args:
+        levels: of the path, largest first.
+        reaches_below: whether networks below the reference point are wanted too, as for a constraint.
+    """
+
+    levels: Sequence[Level] = ()
+    reaches_below: bool = False
+    _ratios: list[float] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._weights = _weights(self.levels)
+        self._losses = {level.policy: level.loss for level in self.levels}
+
+    def learn(self, policy: Policy, metrics: Mapping[str, float | None], dense: Mapping[str, float | None]) -> None:
+        """Take in what a network of the path lost for good; of any other nothing is learned.
+
+        Args:
+            policy: that was trained.
+            metrics: its own, once trained.
+            dense: those of the dense network.
+        """
+        loss, score, best = self._losses.get(policy, 0.0), metrics.get("accuracy"), dense.get("accuracy")
+        if loss > LEAST_LOSS and score is not None and best:
+            to_lose = abs(best) * REFERENCE_SHARE
+            self._ratios.append(max(0.0, best - score) / to_lose / loss)
+
+    def weight(self, policy: Policy) -> float:
+        """Return how much training a network deserves beside the others."""
+        return self._weights[policy] * self._room(policy)
+
+    def is_hopeless(self, policy: Policy) -> bool:
+        """Return whether a network of the path is expected to end below the reference point."""
+        trained = replace(policy, precision="fp32")
+        return trained in self._losses and self._room(trained) <= 0
+
+    def _room(self, policy: Policy) -> float:
+        """Return how far above the reference point a network is expected, as a share of what the dense one is."""
+        if self.reaches_below or not self._ratios:
+            return 1.0
+        # The least ratio: to leave out a network that would have been good costs more than to train one that is not.
+        return max(0.0, 1.0 - min(self._ratios) * self._losses[policy])
+
+
+def _weights(levels: Sequence[Level]) -> Mapping[Policy, float]:
+    ends = pairwise([(1.0, 0.0), *((level.cost, level.loss) for level in levels)])
+    steps = [math.sqrt(max(0.0, high - low) * max(0.0, after - before)) for (high, before), (low, after) in ends]
+    whole = sum(steps) or 1.0
+    even = EVEN_SHARE / max(1, len(levels))
+    return {level.policy: even + (1 - EVEN_SHARE) * step / whole for level, step in zip(levels, steps, strict=True)}

@@ -1,0 +1,187 @@
+"""How the time of a search is shared out: along the path, over other candidates, and in the last step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.objectives import objective
+from espalier.evaluators.request import Ancestor, Evaluation, batch_seed
+from espalier.search.descent import Level
+from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
+from espalier.search.last_step import LastStep, filled
+from espalier.search.options import SearchOptions
+from espalier.search.path_training import EVEN_SHARE, PathTraining
+from espalier.search.running_front import RunningFront
+from espalier.search.training_log import TrainingLog
+from espalier.spaces.policy import Policy
+from espalier.testing.analytic import analytic_graph
+
+BIG, MIDDLE, SMALL = (Policy.uniform(analytic_graph(64, 64), sparsity) for sparsity in (0.25, 0.5, 0.75))
+OBJECTIVES = (objective("accuracy"), objective("latency"))
+DENSE = {"accuracy": 0.8, "latency_ms": 1.0}
+
+
+def levels() -> tuple[Level, ...]:
+    # Steps in cost 0.36, 0.16 and 0.48; in loss 0.25, 0.25 and 0.75; the geometric means are 0.3, 0.2 and 0.6.
+    return Level(BIG, 0.64, 0.25), Level(MIDDLE, 0.48, 0.5), Level(SMALL, 0.0, 1.25)
+
+
+def test_training_goes_where_a_step_both_saves_and_breaks():
+    training = PathTraining(levels())
+    even = EVEN_SHARE / 3
+    expected = [even + (1 - EVEN_SHARE) * part / 1.1 for part in (0.3, 0.2, 0.6)]
+    assert [training.weight(policy) for policy in (BIG, MIDDLE, SMALL)] == pytest.approx(expected)
+
+
+def test_a_step_that_saves_nothing_gets_its_even_share_alone():
+    training = PathTraining((Level(BIG, 0.5, 0.3), Level(SMALL, 0.5, 0.9)))
+    assert training.weight(SMALL) == pytest.approx(EVEN_SHARE / 2)
+
+
+def test_what_networks_lost_tells_what_later_ones_will():
+    training = PathTraining(levels())
+    before = training.weight(MIDDLE)
+    # 0.1 of the 0.4 down to half the dense accuracy, for a told loss of 0.25: as much again for the next.
+    training.learn(BIG, {"accuracy": 0.7}, DENSE)
+    assert training.weight(MIDDLE) == pytest.approx(before * 0.5)
+    assert training.is_hopeless(SMALL)
+    assert training.is_hopeless(replace(SMALL, precision="int8"))
+    assert not training.is_hopeless(MIDDLE)
+
+
+def test_the_most_hopeful_network_counts():
+    training = PathTraining(levels())
+    training.learn(BIG, {"accuracy": 0.7}, DENSE)
+    training.learn(MIDDLE, {"accuracy": 0.76}, DENSE)
+    assert not training.is_hopeless(SMALL)
+
+
+def test_what_must_be_small_is_trained_whatever_it_loses():
+    training = PathTraining(levels(), reaches_below=True)
+    training.learn(BIG, {"accuracy": 0.1}, DENSE)
+    assert not training.is_hopeless(SMALL)
+
+
+def test_a_path_takes_its_share_of_the_time():
+    effort = Effort(1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4), Level(SMALL, 0.0, 0.8))))
+    effort.begin(100.0)
+    assert effort.on_path(BIG, [SMALL], 100.0) == int(100 * PATH_SHARE * 400 / 2)
+    effort.learn(9000, 100.0, {"train": 8.0, "cost": 2.0})  # 80 of 100 seconds were training
+    assert effort.rate == pytest.approx(9000 / 80)
+    assert effort.on_path(SMALL, [], 200.0) == int(9000 / 80 * (PATH_SHARE * 400 - 100 - 20))
+    assert effort.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+
+
+def test_without_a_budget_every_candidate_gets_the_same():
+    effort = Effort(1000, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.1),)))
+    assert effort.on_path(BIG, [], 5.0) == effort.off_path(None) == 1000
+    assert effort.last_step_begins() is None
+
+
+def test_the_last_candidate_gets_what_time_is_left():
+    effort = Effort(12_800, 200.0, rate=1000.0)
+    assert effort.off_path(3.0) == 3000
+    assert effort.off_path(100.0) == 12_800
+    assert effort.off_path(0.0) == LEAST_SAMPLES
+
+
+def test_time_is_filled_up_to_one_level():
+    # Worth 1, 2 and 1; 5, 2 and 30 seconds spent. 13 more: up to 20 / 3 seconds for a worth of 1; the third has more.
+    assert filled([5, 2, 30], [1, 2, 1], 13) == pytest.approx([20 / 3 - 5, 40 / 3 - 2, 0])
+    assert filled([5, 2], [0, 0], 10) == [0, 0]
+    assert filled([], [], 10) == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=8),
+    st.floats(0.1, 1e3),
+)
+def test_all_the_time_is_filled_and_none_taken_away(members: list[tuple[float, float]], seconds: float):
+    spent, worths = zip(*members, strict=True)
+    shares = filled(spent, worths, seconds)
+    assert min(shares) >= -1e-6 * seconds
+    assert sum(shares) == pytest.approx(seconds, rel=1e-6)
+
+
+def member(trial: int, policy: Policy, accuracy: float, latency_ms: float) -> Configuration:
+    return Configuration(trial, policy, {"accuracy": accuracy, "latency_ms": latency_ms}, "measured", 0.1, 100)
+
+
+class KnownFront:
+    """What the last step reads of a ledger."""
+
+    def __init__(self, *members: tuple[Configuration, float]) -> None:
+        self.front = RunningFront(OBJECTIVES, ())
+        self.trainings = TrainingLog()
+        for configuration, seconds in members:
+            self.front.add(configuration)
+            evaluation = Evaluation({}, "measured", 0.1, round(1000 * seconds), {"train": seconds})
+            self.trainings.add(configuration.trial, configuration.policy, evaluation)
+
+
+def last_step(ledger: KnownFront, budget: float = 100.0) -> LastStep:
+    effort = Effort(1000, budget, rate=1000.0)
+    effort.begin(0.0)
+    options = SearchOptions(task="t", objectives="accuracy,latency", budget=budget, threads=1)
+    return LastStep(ledger, effort, options, DENSE)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_member_that_adds_most_is_trained_first_and_longest():
+    # A better score of the first counts from 0.4 to 1.0 of the latency, of the second from 0.35 to 0.4.
+    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
+    found = last_step(ledger).next([], elapsed=60.0)
+    assert found is not None
+    assert found.member.trial == 1
+    assert 30_000 < found.samples <= 40_000
+
+
+def test_a_member_being_trained_is_not_trained_twice():
+    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
+    found = last_step(ledger).next([1], elapsed=60.0)
+    assert found is not None
+    assert found.member.trial == 2
+
+
+def test_the_last_step_comes_late_and_ends_with_the_budget():
+    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
+    assert not step.is_due(100 * (1 - LAST_SHARE) - 1)
+    assert step.is_due(100 * (1 - LAST_SHARE))
+    assert step.next([], elapsed=99.9) is None
+
+
+def test_where_trials_are_used_up_early_it_takes_no_more_than_its_share():
+    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
+    found = step.next([], elapsed=12.0)
+    assert found is not None
+    assert found.samples == pytest.approx(1000 * (12.0 / (1 - LAST_SHARE) - 12.0), rel=0.01)
+
+
+def test_what_was_never_trained_is_not_trained_on():
+    assert last_step(KnownFront((member(0, BIG, 0.8, 0.9), 0.0))).next([], elapsed=60.0) is None
+
+
+def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
+    log = TrainingLog()
+    log.add(1, BIG, Evaluation({}, "measured", 0.1, 2000, {"train": 4.0}))
+    log.add(2, SMALL, Evaluation({}, "measured", 0.1, 3000, {"train": 3.0}, inherited_samples=2000, ancestor=1))
+    log.add(3, SMALL, Evaluation({}, "measured", 0.1, 600, {"train": 2.0}, inherited_samples=5000, ancestor=2))
+    second, third = log.of(2), log.of(3)
+    assert second is not None
+    assert third is not None
+    assert (second.seconds, second.rate) == (3.0, 1000.0)
+    assert (third.seconds, third.rate) == (5.0, 300.0)
+    assert log.of(9) is None
+
+
+def test_what_goes_on_sees_other_batches_and_equal_heirs_the_same():
+    parent = Ancestor(1, BIG, "w", 2000)
+    assert batch_seed(7, None) == 7
+    assert batch_seed(7, parent) == batch_seed(7, replace(parent, trial=4)) != 7
+    assert not math.isclose(batch_seed(7, parent), batch_seed(7, replace(parent, samples=2500)))

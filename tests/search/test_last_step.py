@@ -1,0 +1,51 @@
+"""The end of a search with a budget: networks of the front are trained on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from espalier.search.run_folder import Run
+from espalier.search.run_search import run_search
+from espalier.search.trial_record import TrialRecord
+
+
+def continuing(run: Run) -> list[TrialRecord]:
+    return [t for t in run.trials if t.origin.startswith("last step of ") and t.configuration is not None]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_task: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("last-step") / "run"
+    return run_search(tiny_task, out=folder, budget=8.0, trials=500, threads=1, clock=time.process_time)
+
+
+def test_members_of_the_front_are_trained_on_from_their_own_weights(run: Run):
+    known = {c.trial: c for c in run.configurations}
+    trials = continuing(run)
+    assert trials
+    for trial in trials:
+        found = known[trial.number]
+        before = known[int(trial.origin.split()[-1])]
+        assert found.policy == before.policy
+        assert found.ancestor == before.trial
+        assert found.inherited_samples == before.seen_samples
+        assert found.samples > 0
+
+
+def test_no_new_network_is_begun_once_members_are_trained_on(run: Run):
+    first = min(t.number for t in continuing(run))
+    assert all(t.origin.startswith("last step") for t in run.trials if t.number > first)
+
+
+def test_a_run_that_was_trained_on_can_be_resumed(run: Run, tiny_task: str):
+    tried = len({c.policy for c in run.configurations})
+    again = run_search(tiny_task, out=run.path, budget=900.0, trials=tried, threads=1, resume=True)
+    assert len(continuing(again)) > len(continuing(run))
+    assert {t.number: t.state for t in run.trials}.items() <= {t.number: t.state for t in again.trials}.items()
+
+
+def test_without_a_budget_there_is_no_last_step(tiny_task: str, tmp_path: Path):
+    assert continuing(run_search(tiny_task, out=tmp_path / "run", trials=6, samples=64, threads=1)) == []
