@@ -1,11 +1,12 @@
 """How well latencies are told here: networks held out from a calibration, predicted and then measured twice.
 
-    python benchmarks/cost_models.py [--seconds 60] [--held-out 50] [--only resnet8 ...] [--json FILE]
+    python benchmarks/cost_models.py [--seconds 60] [--held-out 50] [--only resnet8 ...] [--threads 1]
+                                     [--precision fp32] [--json FILE]
 
 For each network the learned cost model is calibrated in situ, on pruned variants of it, then asked about variants that
 it has not seen. Beside it stand what measuring the same network again allows, and what MACs, a roofline fitted to the
 same calibration, and a forest on the raw shapes of kernels measured on their own tell. The last rows are of a family of
-networks that a calibration for networks in general never saw. Times are of this machine, ONNX Runtime, fp32.
+networks that a calibration for networks in general never saw. Times are of this machine in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestRegressor
 from torch import nn
 
+from espalier.evaluators.counting import ELEMENT_BYTES
 from espalier.evaluators.hardware.calibrate import calibrate
 from espalier.evaluators.hardware.calibrated import CalibratedDevice
 from espalier.evaluators.hardware.calibration_bench import Bench
@@ -48,7 +50,13 @@ def study(name: str, options: argparse.Namespace) -> list[Row]:
     source = VariantSource.of(model, example_input)
     started = time.process_time()
     device = calibrate(
-        model, example_input, graph=source.graph, seconds=options.seconds, threads=options.threads, target=None
+        model,
+        example_input,
+        graph=source.graph,
+        seconds=options.seconds,
+        threads=options.threads,
+        precisions=(options.precision,),
+        target=None,
     )
     spent = time.process_time() - started
     drawn = source.policies(torch.Generator().manual_seed(options.seed))
@@ -61,7 +69,13 @@ def family(name: str, options: argparse.Namespace) -> list[Row]:
     """Return the same for a family of networks, calibrated on the other families."""
     others = [f for f in FAMILIES if f != name]
     started = time.process_time()
-    device = calibrate(seconds=options.seconds, threads=options.threads, families=others, target=None)
+    device = calibrate(
+        seconds=options.seconds,
+        threads=options.threads,
+        families=others,
+        precisions=(options.precision,),
+        target=None,
+    )
     spent = time.process_time() - started
     variants = diverse_networks(torch.Generator().manual_seed(options.seed), (name,))
     return _compare(f"family {name}", device, variants, spent, options)
@@ -74,13 +88,14 @@ def _compare(
     calibration = device.measurements
     fitted = list(calibration.by_network().values())
     truth = np.array([t.latency_ms for t in calibration.timings])
+    precision = options.precision
     model = LearnedModel(device)
-    learned = totals(model.regressor("fp32"), rows)
-    width = model.error("fp32")
+    learned = totals(model.regressor(precision), rows)
+    width = model.error(precision)
     told = {
         "measured again": again,
         "learned": learned,
-        "roofline": _roofline_alone(model, rows),
+        "roofline": _roofline_alone(model, rows, precision),
         "MACs": _macs(rows) * float(np.median(truth / np.maximum(_macs(fitted), 1))),
         "raw features, isolated kernels": _isolated(fitted, rows, options),
     }
@@ -104,14 +119,14 @@ def _held_out(variants: Iterator[Variant], options: argparse.Namespace) -> tuple
     found = []
     for number, variant in enumerate(islice(variants, options.held_out)):
         measured = bench.measure(
-            variant.network, variant.example_input, number=number, precision="fp32", origin=variant.origin
+            variant.network, variant.example_input, number=number, precision=options.precision, origin=variant.origin
         )
         if not bench.drifted(measured.sentinel_ms):
             rows.append(measured.rows)
             first.append(measured.timing.latency_ms)
             found.append(variant)
     for variant in found:
-        second.append(bench.again(variant.network, variant.example_input, precision="fp32"))
+        second.append(bench.again(variant.network, variant.example_input, precision=options.precision))
     return rows, np.array(first), np.array(second)
 
 
@@ -129,8 +144,8 @@ def _macs(networks: Rows) -> np.ndarray:
     return np.array([sum(row.macs for row in rows) for rows in networks], dtype=float)
 
 
-def _roofline_alone(model: LearnedModel, rows: Rows) -> np.ndarray:
-    return model.regressor("fp32").roofline_totals(rows)
+def _roofline_alone(model: LearnedModel, rows: Rows, precision: str) -> np.ndarray:
+    return model.regressor(precision).roofline_totals(rows)
 
 
 def _isolated(fitted: Rows, rows: Rows, options: argparse.Namespace) -> np.ndarray:
@@ -143,7 +158,7 @@ def _isolated(fitted: Rows, rows: Rows, options: argparse.Namespace) -> np.ndarr
         alone = _alone(kernels[index])
         if alone is not None:
             inputs.append(_raw(kernels[index]))
-            times.append(bench.again(*alone, precision="fp32"))
+            times.append(bench.again(*alone, precision=options.precision))
     if not times:
         return np.full(len(rows), np.nan)
     forest = RandomForestRegressor(100, random_state=0).fit(inputs, times)
@@ -181,12 +196,14 @@ def main() -> int:
     parser.add_argument("--held-out", type=int, default=50, help="networks to predict and measure")
     parser.add_argument("--isolated", type=int, default=80, help="kernels measured on their own")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="fp32", choices=sorted(ELEMENT_BYTES))
     parser.add_argument("--seed", type=int, default=1, help="of what is held out")
     parser.add_argument("--only", nargs="+", choices=[*NETWORKS, *FAMILIES], default=[*NETWORKS, "residual"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []
+    told = {"seconds": options.seconds, "threads": options.threads, "precision": options.precision}
     columns = ("network", "model", "fitted", "held_out", "within_10", "within_5", "median_error", "spearman")
     print("  ".join(f"{c:>12}" for c in columns))
     for name in options.only:
@@ -197,7 +214,7 @@ def main() -> int:
         print(f"  {found[0]['in_interval']:.0%} of fresh measurements in the interval of {found[0]['interval_90']:.1%}")
         if options.json is not None:
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            content = {"version": 1, "seconds": options.seconds, "threads": options.threads, "rows": rows}
+            content = {"version": 1, **told, "rows": rows}
             options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 
