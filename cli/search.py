@@ -157,6 +157,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            metavar="N",
+            help="Try no more once so many candidates in a row have not enlarged the front. Default: any number.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -178,7 +187,7 @@ def search(
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
         "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
-        "inherit": inherit, "baselines": baselines,
+        "inherit": inherit, "baselines": baselines, "patience": patience,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

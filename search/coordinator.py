@@ -16,6 +16,7 @@ from .interrupts import Interrupts
 from .last_step import LastStep
 from .ledger import Ledger
 from .options import SearchOptions
+from .patience import Patience
 from .progress import Progress, Snapshot
 from .proposals import Proposal, Proposer
 from .recovery import abandon
@@ -49,6 +50,7 @@ class Coordinator:
         self._in_flight: dict[int, Proposal] = {}
         self._requests: dict[int, tuple[EvaluationRequest, float]] = {}
         self._evaluated_before = self.ledger.evaluated
+        self.patience = Patience(self.options.patience)
         self.last_step = LastStep(self.ledger, self.effort, self.options, self.dense)
 
     def run(self) -> None:
@@ -106,7 +108,7 @@ class Coordinator:
     def _next(self) -> Proposal | None:
         """Return a candidate nobody has tried or, once it is time for the last step, one that is trained on."""
         waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
-        if self._all_tried() or (self.last_step.is_due(self._elapsed()) and not waiting):
+        if self._all_tried() or self.patience.is_over or (self.last_step.is_due(self._elapsed()) and not waiting):
             return self._further()
         return self.proposer.next(self._in_flight.values()) or self._further()
 
@@ -158,6 +160,16 @@ class Coordinator:
             self._check_hope(outcome.reason)
         else:
             self.events.write("trial finished", trial=number)
+        if proposal.continues is None:
+            self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        before = self.patience.is_over
+        self.patience.take_in(self.ledger.front.hypervolume(self.dense))
+        if self.patience.is_over and not before:
+            text = f"{self.options.patience} candidates in a row left the front as it is: no more are tried"
+            self.events.write("stagnated", text=text)
+            self.progress.message(text)
 
     def _check_hope(self, reason: str | None) -> None:
         failed = self.ledger.failed

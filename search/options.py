@@ -17,7 +17,7 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
 from ..evaluators.task_reference import absolute_reference
 
-MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start", "calibrate", "baselines")
+MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start", "calibrate", "baselines", "patience")
 """Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
 what lies there is checked through its fingerprint. ``start`` only grows."""
 
@@ -44,6 +44,8 @@ class SearchOptions(BaseModel):
     """How many distinct configurations to evaluate in all, those before a resume included."""
     budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds to search for in all, those before a resume included; written as ``90s``, ``30m`` or ``1h30m``."""
+    patience: int | None = Field(default=None, ge=1)
+    """How many candidates in a row may leave the front as it is before no more are tried; ``None``: any number."""
     workers: int = Field(default=1, ge=1)
     threads: int | None = Field(default=None, ge=1)
     """Per worker; ``None`` shares the machine's cores among the workers."""

@@ -53,6 +53,7 @@ def run_search(
     inherit: bool = True,
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
     baselines: bool = False,
+    patience: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Search for configurations of ``task`` that no other beats, and return the run.
@@ -84,6 +85,7 @@ def run_search(
         start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
         baselines: whether uniform pruning is run beside the search, once it is over and at equal budget, to hold its
             front against (:attr:`~espalier.search.run_folder.Run.baselines`).
+        patience: how many candidates in a row may leave the front's hypervolume as it is before no more are tried.
         clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
             worker.
 
@@ -114,6 +116,7 @@ def run_search(
         calibrate=calibrate,
         inherit=inherit,
         baselines=baselines,
+        patience=patience,
     )
     folder = Path(out)
     check_target(folder, resume=resume)

@@ -17,6 +17,7 @@ from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
 from espalier.search.last_step import LastStep, filled
 from espalier.search.options import SearchOptions
 from espalier.search.path_training import EVEN_SHARE, PathTraining
+from espalier.search.patience import Patience
 from espalier.search.running_front import RunningFront
 from espalier.search.training_log import TrainingLog
 from espalier.spaces.policy import Policy
@@ -178,6 +179,20 @@ def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
     assert (second.seconds, second.rate) == (3.0, 1000.0)
     assert (third.seconds, third.rate) == (5.0, 300.0)
     assert log.of(9) is None
+
+
+def test_patience_counts_candidates_in_a_row():
+    patience = Patience(2)
+    for hypervolume, over in ((0.1, False), (0.1, False), (0.2, False), (0.2001, False), (0.2, True)):
+        patience.take_in(hypervolume)
+        assert patience.is_over is over
+
+
+def test_without_a_number_patience_has_no_end():
+    patience = Patience(None)
+    for _ in range(1000):
+        patience.take_in(0.0)
+    assert not patience.is_over
 
 
 def test_what_goes_on_sees_other_batches_and_equal_heirs_the_same():

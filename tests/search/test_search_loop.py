@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from espalier.errors import ConstraintError, EvaluationError, InputError
+from espalier.evaluators.front import Front
 from espalier.evaluators.objectives import Constraint
 from espalier.evaluators.pareto import dominates
 from espalier.search.dry_run import dry_run_subject
@@ -168,6 +170,18 @@ def test_a_budget_ends_the_search_and_counts_over_resumes(search):
     assert 3 < done < 60
     again = search(trials=10_000, budget=0.5, subject={"seconds": 0.02}, channels=(64, 64, 64), resume=True)
     assert len(again.trials) <= done + 2
+
+
+def test_a_search_whose_front_has_stopped_to_grow_tries_no_more(search):
+    run = search(trials=10_000, patience=5, sampler="random", channels=(64, 64, 64))
+    tried = [t.configuration for t in run.trials if t.configuration is not None]
+    grown = [
+        Front.of(tried[:n], objectives=run.objectives, dense=run.dense.metrics).hypervolume
+        for n in range(1, len(tried) + 1)
+    ]
+    assert grown[-6] > grown[-7] * 1.001
+    assert all(later <= earlier * 1.001 for earlier, later in itertools.pairwise(grown[-6:]))
+    assert [e["event"] for e in run.events].count("stagnated") == 1
 
 
 def test_final_numbers_are_taken_once_for_each_configuration(search, monkeypatch):
