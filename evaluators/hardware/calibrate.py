@@ -27,21 +27,27 @@ from .calibration_variants import STEPS, Variant, VariantSource
 from .features import shapes_of
 from .kernel_regressor import KernelRegressor
 from .kernels import record_kernels
-from .measured import RUNTIME
+from .measured import RUNTIME, clock_of
 from .runtimes import runtime_called
+from .runtimes.timing import thread_seconds
 
 MAX_NETWORKS = 400
 TARGET = 0.98
 """Share of networks held out that is told within 10 %: a calibration that reaches it stops early."""
 COMMAND = "espalier calibrate"
 _LEAST_FOR_TARGET = 45
-_CHECK_EVERY = 15
+_CHECK_AFTER = 1.4
+"""The error is told again once there are so many times as many networks: telling it takes seconds."""
+_SAY_EVERY = 15
 _ATTEMPTS = 3
 """How often a network is measured while the machine is slower than usual before it is left out."""
 _TRIES = 2 * MAX_NETWORKS
 _CANDIDATES = 12
 """Variants among which the one is taken that most is to be learned from."""
 _ACTIVE_FROM = 15
+THOROUGHNESS = 0.3
+"""By a thread's own clock each network is measured for less long than usual: twice as many of them teach more than the
+last percent of each."""
 _RESERVE = 0.9
 """Share of the time that is measured in; the rest is for fitting and telling the error."""
 
@@ -92,9 +98,15 @@ def calibrate(
     if model is not None and example_input is not None:
         networks = _InSitu(VariantSource.of(model, example_input, graph), seed)
         subject = "pruned variants of the network given"
-    session = _Session(Bench(runtime, threads), tuple(precisions), subject, progress or _silent)
+    bench = Bench(runtime, threads, _thoroughness(runtime, threads))
+    session = _Session(bench, tuple(precisions), subject, progress or _silent)
     session.measure(networks, deadline, target)
     return calibrated_device(session.calibration, command=COMMAND)
+
+
+def _thoroughness(runtime: str, threads: int) -> float:
+    undisturbed = clock_of(runtime_called(runtime), threads) is thread_seconds
+    return THOROUGHNESS if undisturbed else 1.0
 
 
 def _silent(_: str) -> None:
@@ -135,6 +147,7 @@ class _Session:
     subject: str
     progress: Callable[[str], None]
     _found: list[Measured] = field(default_factory=list, init=False)
+    _check_at: int = field(default=_LEAST_FOR_TARGET, init=False)
 
     def measure(self, networks: _Networks, deadline: float, target: float | None) -> None:
         """Measure until the time is up or the target is met, but at least nine steady networks per precision."""
@@ -146,7 +159,7 @@ class _Session:
             tries += 1
             # A machine that does not come to rest in time is taken as it is: better a wide interval than no end.
             count += self._add(networks.next(self._fitted), count, patient=in_time and tries < _TRIES)
-            if count and count % _CHECK_EVERY == 0:
+            if count and count % _SAY_EVERY == 0:
                 self.progress(f"{count} networks measured")
 
     @property
@@ -193,8 +206,9 @@ class _Session:
         return KernelRegressor.fit(rows, element_bytes=element_bytes(self.precisions[0]), trees=30)
 
     def _meets(self, target: float | None, count: int) -> bool:
-        if target is None or count < _LEAST_FOR_TARGET or count % _CHECK_EVERY:
+        if target is None or count < self._check_at:
             return False
+        self._check_at = math.ceil(_CHECK_AFTER * count)
         errors = [held_out_error(self.calibration, precision, command=COMMAND) for precision in self.precisions]
         return all(error.share_within_10_percent >= target for error in errors)
 

@@ -13,7 +13,7 @@ from ..task import Inputs
 from .calibration_table import CalibrationRow, NetworkTiming, rows_of
 from .kernel_shares import kernel_shares
 from .kernels import record_kernels
-from .measured import Measurement, clock_of, measure_in_turns
+from .measured import BLOCK_SECONDS, Measurement, clock_of, measure_in_turns
 from .runtimes import Network, Run, Runtime, runtime_called
 from .runtimes.onnx_files import onnx_file
 from .timing_lock import timing_lock
@@ -40,10 +40,12 @@ class Bench:
     Args:
         runtime: its name.
         threads: per kernel.
+        thoroughness: share of the usual time for which each is measured and profiled.
     """
 
     runtime: str
     threads: int
+    thoroughness: float = 1.0
     _sentinel: Run | None = field(default=None, init=False, repr=False)
     _readings: list[float] = field(default_factory=list, init=False, repr=False)
 
@@ -66,7 +68,7 @@ class Bench:
         network = network.with_onnx(file)
         latency, sentinel = self._time(runtime, network)
         with timing_lock():
-            nodes = runtime.profile(network, threads=self.threads, seconds=PROFILE_SECONDS)
+            nodes = runtime.profile(network, threads=self.threads, seconds=self.thoroughness * PROFILE_SECONDS)
         if not nodes:
             remedy = "Calibrate another runtime."
             raise EvaluationError(
@@ -98,7 +100,12 @@ class Bench:
             self._sentinel = runtime.prepare(_sentinel_network(), threads=self.threads)
         run = runtime.prepare(network, threads=self.threads)
         pairs = [(runtime, run), (runtime, self._sentinel)]
-        latency, sentinel = measure_in_turns(pairs, rounds=3, clock=clock_of(runtime, self.threads))
+        latency, sentinel = measure_in_turns(
+            pairs,
+            rounds=3,
+            clock=clock_of(runtime, self.threads),
+            block_seconds=self.thoroughness * BLOCK_SECONDS,
+        )
         self._readings.append(sentinel.median_ms)
         return latency, sentinel
 

@@ -20,8 +20,10 @@ from .calibration_table import Calibration, CalibrationRow
 from .features import Array, KernelShapes, blocked_layouts, features, shapes_of, tiled_macs, unfolded, working_set
 from .operations import COMPUTE, CONVOLUTIONS, KINDS, MEMORY
 
-TREES = 100
+TREES = 60
 _TILE = 16
+_DOUBTFUL = 0.3
+"""At this standard deviation of the log over the trees their correction counts half."""
 _LEAF = 3
 """Kernels in a leaf: one alone would hand on its profile's noise."""
 _LEAST_MS = 2e-4
@@ -74,8 +76,7 @@ class KernelRegressor:
 
     def predict(self, shapes: KernelShapes) -> Array:
         """Return the latency of each kernel in ms, of shape (kernels,)."""
-        inputs, _ = features(shapes, element_bytes=self.element_bytes)
-        return np.exp(self.trees.predict(inputs)) * _roofline(shapes, self.roofline, self.element_bytes)
+        return self.predict_with_spread(shapes).latency_ms
 
     def roofline_totals(self, networks: Sequence[Sequence[CalibrationRow]]) -> Array:
         """Return each network's latency in ms by the roofline alone, of shape (networks,)."""
@@ -84,12 +85,16 @@ class KernelRegressor:
         return np.bincount(numbers, weights=weights, minlength=len(networks))
 
     def predict_with_spread(self, shapes: KernelShapes) -> KernelTimes:
-        """Return the latencies and how far the trees are from one another."""
+        """Return the latencies and how far the trees are from one another.
+
+        What the trees correct counts the less, the less they agree: of kernels unlike all that were measured they know
+        little, and the roofline is the better guess.
+        """
         inputs, _ = features(shapes, element_bytes=self.element_bytes)
         each = np.stack([tree.predict(inputs) for tree in self.trees.estimators_])
-        return KernelTimes(
-            np.exp(each.mean(axis=0)) * _roofline(shapes, self.roofline, self.element_bytes), each.std(axis=0)
-        )
+        spread = each.std(axis=0)
+        correction = each.mean(axis=0) / (1 + (spread / _DOUBTFUL) ** 2)
+        return KernelTimes(np.exp(correction) * _roofline(shapes, self.roofline, self.element_bytes), spread)
 
 
 def cross_validated_ms(

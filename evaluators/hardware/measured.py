@@ -134,7 +134,11 @@ def measure_interleaved(
 
 
 def measure_in_turns(
-    pairs: Sequence[tuple[Runtime, Run]], *, rounds: int = 5, clock: Clock | None = None
+    pairs: Sequence[tuple[Runtime, Run]],
+    *,
+    rounds: int = 5,
+    clock: Clock | None = None,
+    block_seconds: float = BLOCK_SECONDS,
 ) -> list[Measurement]:
     """Return the latency of each run in its runtime, which may be several, measured in turns.
 
@@ -142,11 +146,14 @@ def measure_in_turns(
         pairs: the runs.
         rounds: blocks of each, at least 3.
         clock: the seconds of one call; the runtime's own clock unless given.
+        block_seconds: of one block, unless five runs take longer; the warm-up is shortened alike.
     """
     blocks: list[list[list[float]]] = [[] for _ in pairs]
     with timing_lock():
         clocks = [clock or runtime.seconds for runtime, _ in pairs]
-        counts = [_block_runs(_warm_up(seconds, run)) for seconds, (_, run) in zip(clocks, pairs, strict=True)]
+        warm_up = WARM_UP_SECONDS * min(1.0, block_seconds / BLOCK_SECONDS)
+        fastest = [_warm_up(seconds, run, warm_up) for seconds, (_, run) in zip(clocks, pairs, strict=True)]
+        counts = [_block_runs(each, block_seconds) for each in fastest]
         for _ in range(max(rounds, BLOCKS)):
             for seconds, (_, run), count, collected in zip(clocks, pairs, counts, blocks, strict=True):
                 run()  # the one before has emptied the caches
@@ -248,18 +255,18 @@ class MeasuredModel:
         return self.device.alignment(precision)
 
 
-def _warm_up(seconds: Clock, run: Run) -> float:
+def _warm_up(seconds: Clock, run: Run, least: float = WARM_UP_SECONDS) -> float:
     """Run for a while, at least three times, and return the seconds of the fastest run."""
     fastest, start, count = math.inf, time.perf_counter(), 0
-    while count < 3 or time.perf_counter() - start < WARM_UP_SECONDS:
+    while count < 3 or time.perf_counter() - start < least:
         fastest = min(fastest, seconds(run))
         count += 1
     return fastest
 
 
-def _block_runs(seconds_per_run: float) -> int:
+def _block_runs(seconds_per_run: float, block_seconds: float = BLOCK_SECONDS) -> int:
     low, high = RUNS_PER_BLOCK
-    return min(max(int(BLOCK_SECONDS / seconds_per_run), low), high)
+    return min(max(int(block_seconds / seconds_per_run), low), high)
 
 
 def _block(seconds: Clock, run: Run, count: int) -> list[float]:
