@@ -1,6 +1,6 @@
 """How well latencies are told here: networks held out from a calibration, predicted and then measured twice.
 
-    python benchmarks/cost_models.py [--seconds 60] [--held-out 50] [--only resnet8 ...] [--threads 1]
+    python benchmarks/cost_models.py [--seconds 60] [--held-out 100] [--only resnet8 ...] [--threads 1]
                                      [--precision fp32] [--json FILE]
 
 For each network the learned cost model is calibrated in situ, on pruned variants of it, then asked about variants that
@@ -193,7 +193,7 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="of each calibration")
-    parser.add_argument("--held-out", type=int, default=50, help="networks to predict and measure")
+    parser.add_argument("--held-out", type=int, default=100, help="networks to predict and measure")
     parser.add_argument("--isolated", type=int, default=80, help="kernels measured on their own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="fp32", choices=sorted(ELEMENT_BYTES))
