@@ -128,7 +128,8 @@ class Coordinator:
         ancestor = self.ledger.lend(proposal.policy, None if continues is None else continues.member)
         samples = self._samples(proposal.policy, ancestor) if continues is None else continues.samples
         self._in_flight[number] = proposal
-        seed = batch_seed(self.options.seed, ancestor)
+        # What is trained on once more from the same weights sees other batches each time.
+        seed = batch_seed(self.options.seed, ancestor) + (0 if continues is None else number)
         request = EvaluationRequest(number, proposal.policy, samples, seed, str(weights.resolve()), ancestor)
         self._requests[number] = request, self.timer.elapsed()
         self.executor.submit(request)

@@ -66,7 +66,7 @@ class LastStep:
             return None
         left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
         members = self.ledger.front.members
-        known = [(m, t) for m in members if m.trial not in continued and (t := self.ledger.trainings.of(m.trial))]
+        known = [(m, t) for m in members if m.trial not in continued and (t := self.ledger.trainings.of(m.policy))]
         worths = [self._worth(member, members) for member, _ in known]
         shares = filled([training.seconds for _, training in known], worths, self.options.workers * left)
         best = max(range(len(shares)), key=lambda i: shares[i], default=None)

@@ -196,7 +196,7 @@ class Ledger:
     def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
         outcome = _better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
         self._outcomes[policy.key] = outcome
-        self.trainings.add(number, policy, evaluation)
+        self.trainings.add(policy, evaluation)
         configuration = Configuration(
             number,
             policy,

@@ -95,7 +95,7 @@ class Proposer:
         """Return a trial that trains on what an earlier one has trained."""
         member = training.member
         values = check_values(self._space.values(member.policy), self._space)
-        attributes = {ORIGIN: f"{LAST_STEP} of {member.trial}", CONTINUES: member.trial}
+        attributes = {ORIGIN: f"{LAST_STEP}, trial {member.trial}", CONTINUES: member.trial}
         self._study.enqueue_trial(values, user_attrs=attributes)
         return Proposal(self._study.ask(self._distributions), member.policy, training)
 

@@ -10,29 +10,28 @@ from ..spaces.policy import Policy
 
 @dataclass(frozen=True)
 class Training:
-    """The training that a trial's policy had, in this trial and in those that it continues."""
+    """The training that a policy had, in all trials of it."""
 
-    policy: Policy
     seconds: float
     """Wall time, that of larger networks whose weights it took over left out."""
     rate: float
-    """Samples in a second, the last time that it was trained; 0 where it never was."""
+    """Samples in a second, the last time."""
 
 
 @dataclass
 class TrainingLog:
-    """Remembers trainings by trial."""
+    """Remembers trainings by policy: those that came to nothing count too."""
 
-    _found: dict[int, Training] = field(default_factory=dict, init=False)
+    _found: dict[Policy, Training] = field(default_factory=dict, init=False)
 
-    def add(self, trial: int, policy: Policy, evaluation: Evaluation) -> None:
-        """Take in how a trial was trained."""
-        seconds = evaluation.seconds.get("train", 0.0) if evaluation.samples else 0.0
-        before = None if evaluation.ancestor is None else self._found.get(evaluation.ancestor)
-        earlier = before.seconds if before is not None and before.policy == policy else 0.0
-        self._found[trial] = Training(policy, earlier + seconds, evaluation.samples / seconds if seconds else 0.0)
+    def add(self, policy: Policy, evaluation: Evaluation) -> None:
+        """Take in how a policy was trained."""
+        seconds = evaluation.seconds.get("train", 0.0)
+        if evaluation.samples and seconds > 0:
+            before = self._found.get(policy)
+            earlier = 0.0 if before is None else before.seconds
+            self._found[policy] = Training(earlier + seconds, evaluation.samples / seconds)
 
-    def of(self, trial: int) -> Training | None:
-        """Return a trial's training, ``None`` where there was none."""
-        found = self._found.get(trial)
-        return found if found is not None and found.rate > 0 else None
+    def of(self, policy: Policy) -> Training | None:
+        """Return a policy's training, ``None`` where there was none."""
+        return self._found.get(policy)

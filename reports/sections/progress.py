@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.front import Front
@@ -57,5 +58,5 @@ def hypervolume_series(run: Run) -> list[dict[str, Any]]:
 
 
 def _origin(origin: str) -> str:
-    """Return the kind of starting point: ``uniform 0.50`` is one of the ``uniform`` ones."""
-    return origin.split(" ")[0]
+    """Return where a trial comes from: ``uniform 0.50`` is one of the ``uniform`` starting points."""
+    return " ".join(takewhile(str.isalpha, origin.replace(",", " ,").split()))

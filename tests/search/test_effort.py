@@ -19,7 +19,7 @@ from espalier.search.options import SearchOptions
 from espalier.search.path_training import EVEN_SHARE, PathTraining
 from espalier.search.patience import Patience
 from espalier.search.running_front import RunningFront
-from espalier.search.training_log import TrainingLog
+from espalier.search.training_log import Training, TrainingLog
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_graph
 
@@ -124,7 +124,7 @@ class KnownFront:
         for configuration, seconds in members:
             self.front.add(configuration)
             evaluation = Evaluation({}, "measured", 0.1, round(1000 * seconds), {"train": seconds})
-            self.trainings.add(configuration.trial, configuration.policy, evaluation)
+            self.trainings.add(configuration.policy, evaluation)
 
 
 def last_step(ledger: KnownFront, budget: float = 100.0) -> LastStep:
@@ -170,15 +170,12 @@ def test_what_was_never_trained_is_not_trained_on():
 
 def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
     log = TrainingLog()
-    log.add(1, BIG, Evaluation({}, "measured", 0.1, 2000, {"train": 4.0}))
-    log.add(2, SMALL, Evaluation({}, "measured", 0.1, 3000, {"train": 3.0}, inherited_samples=2000, ancestor=1))
-    log.add(3, SMALL, Evaluation({}, "measured", 0.1, 600, {"train": 2.0}, inherited_samples=5000, ancestor=2))
-    second, third = log.of(2), log.of(3)
-    assert second is not None
-    assert third is not None
-    assert (second.seconds, second.rate) == (3.0, 1000.0)
-    assert (third.seconds, third.rate) == (5.0, 300.0)
-    assert log.of(9) is None
+    log.add(BIG, Evaluation({}, "measured", 0.1, 2000, {"train": 4.0}))
+    log.add(SMALL, Evaluation({}, "measured", 0.1, 3000, {"train": 3.0}, inherited_samples=2000, ancestor=1))
+    log.add(SMALL, Evaluation({}, "measured", 0.1, 600, {"train": 2.0}, inherited_samples=5000, ancestor=2))
+    assert log.of(BIG) == Training(4.0, 500.0)
+    assert log.of(SMALL) == Training(5.0, 300.0)
+    assert log.of(MIDDLE) is None
 
 
 def test_patience_counts_candidates_in_a_row():

@@ -13,7 +13,7 @@ from espalier.search.trial_record import TrialRecord
 
 
 def continuing(run: Run) -> list[TrialRecord]:
-    return [t for t in run.trials if t.origin.startswith("last step of ") and t.configuration is not None]
+    return [t for t in run.trials if t.origin.startswith("last step, trial ") and t.configuration is not None]
 
 
 @pytest.fixture(scope="module")
