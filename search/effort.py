@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ..spaces.policy import Policy
 from .path_training import PathTraining
 
-PATH_SHARE = 0.55
+PATH_SHARE = 0.45
 """Of the time left once all is made ready, for the path of shrinking networks: every later candidate inherits that."""
-LAST_SHARE = 0.4
+LAST_SHARE = 0.5
 """Of that time, for training on what is on the front by then."""
 LEAST_SAMPLES = 512
 """Less training is not worth a candidate's overhead."""

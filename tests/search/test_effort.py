@@ -101,10 +101,10 @@ def test_time_is_filled_up_to_one_level():
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=8),
-    st.floats(0.1, 1e3),
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 1000)), min_size=1, max_size=8),
+    st.integers(1, 1000),
 )
-def test_all_the_time_is_filled_and_none_taken_away(members: list[tuple[float, float]], seconds: float):
+def test_all_the_time_is_filled_and_none_taken_away(members: list[tuple[int, int]], seconds: int):
     spent, worths = zip(*members, strict=True)
     shares = filled(spent, worths, seconds)
     assert min(shares) >= -1e-6 * seconds
