@@ -19,6 +19,21 @@ from .descent import LEAST_LOSS, Level
 
 EVEN_SHARE = 0.2
 """Of the training, this much is shared alike: losses are told roughly."""
+LEAST_ROOM = 0.1
+"""A network expected near or below the reference point gets so much of its share: what is told may be wrong."""
+REACH = 4.0
+"""Up to so many times the loss of a network that was trained, what it lost tells which others are not worth training:
+first steps are small, and what they lose is mostly chance."""
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """What a trained network lost."""
+
+    told: float
+    """Of its loss, before training."""
+    real: float
+    """Of its score, as a share of what is between the dense network and the reference point."""
 
 
 @dataclass
@@ -32,7 +47,7 @@ class PathTraining:
 
     levels: Sequence[Level] = ()
     reaches_below: bool = False
-    _ratios: list[float] = field(default_factory=list, init=False)
+    _lost: list[_Lost] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._weights = _weights(self.levels)
@@ -48,24 +63,26 @@ class PathTraining:
         """
         loss, score, best = self._losses.get(policy, 0.0), metrics.get("accuracy"), dense.get("accuracy")
         if loss > LEAST_LOSS and score is not None and best:
-            to_lose = abs(best) * REFERENCE_SHARE
-            self._ratios.append(max(0.0, best - score) / to_lose / loss)
+            self._lost.append(_Lost(loss, max(0.0, best - score) / (abs(best) * REFERENCE_SHARE)))
 
     def weight(self, policy: Policy) -> float:
         """Return how much training a network deserves beside the others."""
-        return self._weights[policy] * self._room(policy)
+        return self._weights[policy] * max(LEAST_ROOM, self._room(policy))
 
     def is_hopeless(self, policy: Policy) -> bool:
         """Return whether a network of the path is expected to end below the reference point."""
         trained = replace(policy, precision="fp32")
-        return trained in self._losses and self._room(trained) <= 0
+        if self.reaches_below or not self._lost or trained not in self._losses:
+            return False
+        last = max(self._lost, key=lambda each: each.told)
+        return last.real * min(REACH, self._losses[trained] / last.told) >= 1
 
     def _room(self, policy: Policy) -> float:
         """Return how far above the reference point a network is expected, as a share of what the dense one is."""
-        if self.reaches_below or not self._ratios:
+        if self.reaches_below or not self._lost:
             return 1.0
-        # The least ratio: to leave out a network that would have been good costs more than to train one that is not.
-        return max(0.0, 1.0 - min(self._ratios) * self._losses[policy])
+        # The least ratio: to train a network too little that would have been good costs more than the other way round.
+        return 1.0 - min(each.real / each.told for each in self._lost) * self._losses[policy]
 
 
 def _weights(levels: Sequence[Level]) -> Mapping[Policy, float]:

@@ -16,7 +16,7 @@ from espalier.search.descent import Level
 from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
 from espalier.search.last_step import LastStep, filled
 from espalier.search.options import SearchOptions
-from espalier.search.path_training import EVEN_SHARE, PathTraining
+from espalier.search.path_training import EVEN_SHARE, LEAST_ROOM, PathTraining
 from espalier.search.patience import Patience
 from espalier.search.running_front import RunningFront
 from espalier.search.training_log import Training, TrainingLog
@@ -47,16 +47,28 @@ def test_a_step_that_saves_nothing_gets_its_even_share_alone():
 
 def test_what_networks_lost_tells_what_later_ones_will():
     training = PathTraining(levels())
-    before = training.weight(MIDDLE)
+    before = training.weight(MIDDLE), training.weight(SMALL)
     # 0.1 of the 0.4 down to half the dense accuracy, for a told loss of 0.25: as much again for the next.
     training.learn(BIG, {"accuracy": 0.7}, DENSE)
-    assert training.weight(MIDDLE) == pytest.approx(before * 0.5)
+    assert training.weight(MIDDLE) == pytest.approx(before[0] * 0.5)
+    assert training.weight(SMALL) == pytest.approx(before[1] * LEAST_ROOM)
+
+
+def test_what_is_expected_below_the_reference_point_is_hopeless():
+    training = PathTraining(levels())
+    training.learn(BIG, {"accuracy": 0.7}, DENSE)
     assert training.is_hopeless(SMALL)
     assert training.is_hopeless(replace(SMALL, precision="int8"))
     assert not training.is_hopeless(MIDDLE)
 
 
-def test_the_most_hopeful_network_counts():
+def test_a_small_first_step_dooms_nothing():
+    training = PathTraining((Level(BIG, 0.64, 0.02), Level(SMALL, 0.0, 2.0)))
+    training.learn(BIG, {"accuracy": 0.78}, DENSE)
+    assert not training.is_hopeless(SMALL)
+
+
+def test_the_last_network_tells_what_is_hopeless():
     training = PathTraining(levels())
     training.learn(BIG, {"accuracy": 0.7}, DENSE)
     training.learn(MIDDLE, {"accuracy": 0.76}, DENSE)
