@@ -158,6 +158,8 @@ class Coordinator:
         if outcome.metrics is None:
             self.events.write("trial failed", trial=number, reason=outcome.reason)
             self.progress.message(f"trial {number} failed: {outcome.reason}")
+            if proposal.continues is not None:
+                self.last_step.give_up(proposal.continues.member)
             self._check_hope(outcome.reason)
         else:
             self.events.write("trial finished", trial=number)

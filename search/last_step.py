@@ -49,6 +49,11 @@ class LastStep:
     options: SearchOptions
     dense: Mapping[str, float | None]
     _end: float | None = field(default=None, init=False)
+    _given_up: set[int] = field(default_factory=set, init=False)
+
+    def give_up(self, member: Configuration) -> None:
+        """Train a member on no more: it failed once, and would again."""
+        self._given_up.add(member.trial)
 
     def is_due(self, elapsed: float) -> bool:
         """Return whether so late, in seconds of the search, no new candidate is begun any more."""
@@ -66,7 +71,8 @@ class LastStep:
             return None
         left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
         members = self.ledger.front.members
-        known = [(m, t) for m in members if m.trial not in continued and (t := self.ledger.trainings.of(m.policy))]
+        barred = self._given_up.union(continued)
+        known = [(m, t) for m in members if m.trial not in barred and (t := self.ledger.trainings.of(m.policy))]
         worths = [self._worth(member, members) for member, _ in known]
         shares = filled([training.seconds for _, training in known], worths, self.options.workers * left)
         best = max(range(len(shares)), key=lambda i: shares[i], default=None)

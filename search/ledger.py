@@ -191,7 +191,8 @@ class Ledger:
         trial.set_user_attr(REASON, reason)
         (self._folder / weights_name(trial.number)).unlink(missing_ok=True)
         self._study.tell(trial, state=TrialState.FAIL)
-        return self._remember_failure(trial.number, policy, reason)
+        self._remember_failure(trial.number, policy, reason)
+        return Outcome(trial.number, None, reason)
 
     def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
         outcome = _better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
@@ -211,10 +212,10 @@ class Ledger:
             self._ancestors[number] = configuration
         return outcome, self.front.add(configuration)
 
-    def _remember_failure(self, number: int, policy: Policy, reason: str) -> Outcome:
+    def _remember_failure(self, number: int, policy: Policy, reason: str) -> None:
+        # What was trained on and failed keeps the outcome that it had.
         outcome = self._outcomes.setdefault(policy.key, Outcome(number, None, reason))
         self.failed += outcome.trial == number
-        return outcome
 
 
 def _better(known: Outcome | None, found: Outcome) -> Outcome:

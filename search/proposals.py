@@ -18,7 +18,7 @@ from .last_step import LAST_STEP, MoreTraining
 from .ledger import Ledger
 from .screen import CostScreen
 from .starting_points import GIVEN, StartingPoint, starting_points
-from .trial_record import CONTINUES, DUPLICATE_OF, ORIGIN, PREDICTED
+from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
@@ -95,8 +95,7 @@ class Proposer:
         """Return a trial that trains on what an earlier one has trained."""
         member = training.member
         values = check_values(self._space.values(member.policy), self._space)
-        attributes = {ORIGIN: f"{LAST_STEP}, trial {member.trial}", CONTINUES: member.trial}
-        self._study.enqueue_trial(values, user_attrs=attributes)
+        self._study.enqueue_trial(values, user_attrs={ORIGIN: f"{LAST_STEP}, trial {member.trial}"})
         return Proposal(self._study.ask(self._distributions), member.policy, training)
 
     @property

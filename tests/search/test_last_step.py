@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from espalier.errors import EvaluationError
+from espalier.evaluators.request import Evaluation, EvaluationRequest
+from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
 from espalier.search.trial_record import TrialRecord
@@ -45,6 +48,25 @@ def test_a_run_that_was_trained_on_can_be_resumed(run: Run, tiny_task: str):
     again = run_search(tiny_task, out=run.path, budget=900.0, trials=tried, threads=1, resume=True)
     assert len(continuing(again)) > len(continuing(run))
     assert {t.number: t.state for t in run.trials}.items() <= {t.number: t.state for t in again.trials}.items()
+
+
+def test_what_fails_when_it_is_trained_on_is_tried_once_and_loses_nothing(
+    tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    evaluate = TaskEvaluator.evaluate
+
+    def failing(self: TaskEvaluator, request: EvaluationRequest) -> Evaluation:
+        if request.ancestor is not None and request.ancestor.policy == request.policy:
+            raise EvaluationError("it diverged")
+        return evaluate(self, request)
+
+    monkeypatch.setattr(TaskEvaluator, "evaluate", failing)
+    run = run_search(tiny_task, out=tmp_path / "run", budget=8.0, trials=500, threads=1, clock=time.process_time)
+    failed = [t.origin for t in run.trials if t.state == "failed"]
+    assert failed
+    assert len(failed) == len(set(failed))
+    assert all(origin.startswith("last step, trial ") for origin in failed)
+    assert {int(origin.split()[-1]) for origin in failed} <= {c.trial for c in run.search_front.configurations}
 
 
 def test_without_a_budget_there_is_no_last_step(tiny_task: str, tmp_path: Path):

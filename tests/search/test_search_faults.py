@@ -119,14 +119,14 @@ def test_a_trial_that_was_running_is_tried_again_and_says_so(tmp_path):
     folder = tmp_path / "run"
     pid = fork_search(folder, 10, seconds=0.3)
     wait_for_trials(folder, 2)
+    wait_for_running(folder, None)  # the log tells of the second before the third is begun
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    running = [t.number for t in open_run(folder).trials if t.state == "running"]
-    assert len(running) == 1
+    (killed,) = [t.number for t in open_run(folder).trials if t.state == "running"]
     options = SearchOptions(task="analytic", trials=10, seed=5, threads=1)
     run = search_subject(analytic_subject(*CHANNELS), options, folder, resume=True)
-    abandoned = run.trials[running[0]]
-    again = next(t for t in run.trials if t.retry_of == running[0])
+    abandoned = run.trials[killed]
+    again = next(t for t in run.trials if t.retry_of == killed)
     assert abandoned.state == "abandoned"
     assert "killed" in str(abandoned.reason)
     assert again.state == "complete"
@@ -139,10 +139,7 @@ def test_a_trial_that_is_running_at_every_kill_is_given_up(tmp_path):
     before = None
     for _ in range(4):
         pid = fork_search(folder, 3, seconds=60)
-        end = time.monotonic() + 30
-        while time.monotonic() < end and running(folder) in (None, before):
-            time.sleep(0.02)
-        before = running(folder)
+        before = wait_for_running(folder, before)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     run = search_subject(
@@ -152,6 +149,16 @@ def test_a_trial_that_is_running_at_every_kill_is_given_up(tmp_path):
     assert [len(trials) for trials in by_state.values()] == [3, 1, 2]
     assert by_state["failed"][0].origin == "dense"
     assert "killed" in str(by_state["failed"][0].reason)
+
+
+def wait_for_running(folder, before, *, seconds=30):
+    """Wait until a trial other than ``before`` is being evaluated, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (found := running(folder)) not in (None, before):
+            return found
+        time.sleep(0.02)
+    raise TimeoutError(f"no trial but {before} in {seconds} s")
 
 
 def running(folder):
