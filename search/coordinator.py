@@ -103,13 +103,18 @@ class Coordinator:
             self._hand_out(proposal)
 
     def _has_time(self) -> bool:
-        return self.options.budget is None or self._elapsed() < self.options.budget
+        return (seconds_left := self._time_left()) is None or seconds_left > 0
 
     def _next(self) -> Proposal | None:
         """Return a candidate nobody has tried or, once it is time for the last step, one that is trained on."""
-        waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
-        if self._all_tried() or self.patience.is_over or (self.last_step.is_due(self._elapsed()) and not waiting):
+        if self._all_tried() or self.patience.is_over:
             return self._further()
+        waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
+        if self.last_step.is_due(self._elapsed()) and not waiting:
+            further = self._further()
+            # Where no member is worth more training, as where none is faster yet, the time goes to other candidates.
+            if further is not None or not self.effort.affords_another(self._time_left()):
+                return further
         return self.proposer.next(self._in_flight.values()) or self._further()
 
     def _all_tried(self) -> bool:
@@ -137,12 +142,11 @@ class Coordinator:
     def _samples(self, policy: Policy, ancestor: Ancestor | None) -> int:
         if ancestor is not None and ancestor.policy.choices == policy.choices:
             return 0  # the same network at another precision: its training is done
-        left = None if self.options.budget is None else self.options.budget - self._elapsed()
         if self.effort.budget is not None and all(choice.type == "none" for choice in policy.choices.values()):
             return 0  # as it was brought: the slowest network to train, and not faster than itself
         if self.proposer.is_on_path(policy):
             return self.effort.on_path(policy, self.proposer.path_to_come(self._in_flight.values()), self._elapsed())
-        return self.effort.off_path(left)
+        return self.effort.off_path(self._time_left())
 
     def _take_in(self, completion: Completion) -> None:
         number = completion.request.trial
@@ -192,6 +196,9 @@ class Coordinator:
             self.study.tell(twin, state=optuna.trial.TrialState.FAIL)
         self._in_flight.clear()
 
+    def _time_left(self) -> float | None:
+        return None if self.options.budget is None else self.options.budget - self._elapsed()
+
     def _elapsed(self) -> float:
         return self.searched_before + self.timer.elapsed()
 
@@ -201,6 +208,6 @@ class Coordinator:
         bounds: list[float] = []
         if here > 0:
             bounds.append(self.timer.elapsed() / here * max(0, left))
-        if self.options.budget is not None:
-            bounds.append(max(0.0, self.options.budget - self._elapsed()))
+        if (seconds_left := self._time_left()) is not None:
+            bounds.append(max(0.0, seconds_left))
         return min(bounds, default=None)

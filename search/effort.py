@@ -77,6 +77,12 @@ class Effort:
         """Return how much of a candidate's seconds is left for training."""
         return seconds - self._overhead
 
+    def affords_another(self, seconds_left: float | None) -> bool:
+        """Return whether the time is enough for the least that a candidate is trained."""
+        if seconds_left is None or self.rate is None:
+            return True
+        return self.rate * self.for_training(seconds_left) >= LEAST_SAMPLES
+
     def learn(self, samples: int, seconds: float, steps: Mapping[str, float]) -> None:
         """Take in how long a candidate took.
 

@@ -219,3 +219,11 @@ def test_what_goes_on_sees_other_batches_and_equal_heirs_the_same():
     assert batch_seed(7, None) == 7
     assert batch_seed(7, parent) == batch_seed(7, replace(parent, trial=4)) != 7
     assert batch_seed(7, parent) != batch_seed(7, replace(parent, samples=2500))
+
+
+def test_a_candidate_is_affordable_while_its_least_training_is():
+    effort = Effort(4096, 100.0, rate=1000.0)
+    effort.learn(1000, 3.0, {"train": 1.0, "score": 2.0})
+    assert effort.affords_another(2.0 + LEAST_SAMPLES / 1000)
+    assert not effort.affords_another(2.0 + LEAST_SAMPLES / 1000 - 0.01)
+    assert effort.affords_another(None)
