@@ -163,10 +163,12 @@ class Coordinator:
             self.events.write("trial failed", trial=number, reason=outcome.reason)
             self.progress.message(f"trial {number} failed: {outcome.reason}")
             if proposal.continues is not None:
-                self.last_step.give_up(proposal.continues.member)
+                self.last_step.give_up(proposal.continues)
             self._check_hope(outcome.reason)
         else:
             self.events.write("trial finished", trial=number)
+            if proposal.continues is not None:
+                self.last_step.take_in(number, proposal.continues)
         if proposal.continues is None:
             self._lose_patience()
 

@@ -8,14 +8,17 @@ own training is filled up to the same level in seconds for its worth, as far as 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
+from ..spaces.policy import Policy
 from .effort import LAST_SHARE, LEAST_SAMPLES, Effort
 from .ledger import Ledger
 from .options import SearchOptions
+from .training_log import network_of
 
 LAST_STEP = "last step"
 """First words of the origin of its trials."""
@@ -30,7 +33,27 @@ class MoreTraining:
     """A member of the front that is to be trained on."""
 
     member: Configuration
+    policy: Policy
+    """The member's own, or that of its twin at another precision, which takes over what it learnt."""
     samples: int
+    """None for a twin."""
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """What a better score of a member adds to the front."""
+
+    member: Configuration
+    gain: float
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What a member gets of the time left."""
+
+    member: Configuration
+    seconds: float
+    rate: float
 
 
 @dataclass
@@ -50,10 +73,18 @@ class LastStep:
     dense: Mapping[str, float | None]
     _end: float | None = field(default=None, init=False)
     _given_up: set[int] = field(default_factory=set, init=False)
+    _twins: deque[tuple[int, str]] = field(default_factory=deque, init=False)
+    """Trials of the last step whose network is to be evaluated at another precision too."""
 
-    def give_up(self, member: Configuration) -> None:
+    def take_in(self, trial: int, training: MoreTraining) -> None:
+        """Take in that a member was trained on, as ``trial``: its twins at other precisions are to follow."""
+        if training.samples:
+            self._twins.extend((trial, p) for p in self.options.precision if p != training.policy.precision)
+
+    def give_up(self, training: MoreTraining) -> None:
         """Train a member on no more: it failed once, and would again."""
-        self._given_up.add(member.trial)
+        if training.samples:
+            self._given_up.add(training.member.trial)
 
     def is_due(self, elapsed: float) -> bool:
         """Return whether so late, in seconds of the search, no new candidate is begun any more."""
@@ -61,7 +92,7 @@ class LastStep:
         return begins is not None and elapsed >= begins
 
     def next(self, continued: Collection[int], elapsed: float) -> MoreTraining | None:
-        """Return the member that is to be trained longest; ``None`` where time is up, or there is nothing to train.
+        """Return what is to be trained on now; ``None`` where time is up, or nothing is worth it.
 
         Args:
             continued: trials that are being trained on already.
@@ -69,18 +100,37 @@ class LastStep:
         """
         if self.effort.budget is None or self.effort.last_step_begins() is None:
             return None
+        if (twin := self._twin()) is not None:
+            return twin
         left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
-        members = self.ledger.front.members
-        barred = self._given_up.union(continued)
-        known = [(m, t) for m in members if m.trial not in barred and (t := self.ledger.trainings.of(m.policy))]
-        worths = [self._worth(member, members) for member, _ in known]
-        shares = filled([training.seconds for _, training in known], worths, self.options.workers * left)
-        best = max(range(len(shares)), key=lambda i: shares[i], default=None)
-        if best is None or shares[best] <= 0:
+        chosen = max(self._shared(continued, left), key=lambda share: share.seconds, default=None)
+        if chosen is None or chosen.seconds <= 0:
             return None
-        member, training = known[best]
-        samples = int(training.rate * min(left, max(shares[best], self.effort.overhead)))
-        return MoreTraining(member, samples) if samples >= LEAST_SAMPLES else None
+        samples = int(chosen.rate * min(left, max(chosen.seconds, self.effort.overhead)))
+        return MoreTraining(chosen.member, chosen.member.policy, samples) if samples >= LEAST_SAMPLES else None
+
+    def _twin(self) -> MoreTraining | None:
+        while self._twins:
+            trial, precision = self._twins.popleft()
+            for member in self.ledger.front.members:
+                if member.trial == trial:
+                    return MoreTraining(member, replace(member.policy, precision=precision), 0)
+        return None
+
+    def _shared(self, continued: Collection[int], left: float) -> Iterator[_Share]:
+        """Yield each network of the front with what it gets, as that member whose better score is worth most."""
+        members = self.ledger.front.members
+        networks: dict[Policy, list[_Worth]] = {}
+        for member in members:
+            worth = _Worth(member, self._worth(member, members))
+            networks.setdefault(network_of(member.policy), []).append(worth)
+        barred = self._given_up.union(continued)
+        free = {n: each for n, each in networks.items() if barred.isdisjoint(w.member.trial for w in each)}
+        known = [(each, t) for network, each in free.items() if (t := self.ledger.trainings.of(network))]
+        totals = [sum(worth.gain for worth in each) for each, _ in known]
+        shares = filled([training.seconds for _, training in known], totals, self.options.workers * left)
+        for (each, training), seconds in zip(known, shares, strict=True):
+            yield _Share(max(each, key=lambda worth: worth.gain).member, seconds, training.rate)
 
     def _until(self, budget: float, elapsed: float) -> float:
         """Return when it ends: with the budget; sooner where the trials were used up sooner."""

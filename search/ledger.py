@@ -20,7 +20,7 @@ from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .heritage import Heritage
 from .running_front import RunningFront
-from .training_log import TrainingLog
+from .training_log import TrainingLog, network_of
 from .trial_record import (
     DUPLICATE_OF,
     EVALUATION,
@@ -128,12 +128,16 @@ class Ledger:
 
         Args:
             policy: the candidate's.
-            continues: what is to be trained on, where it is an earlier network that is.
+            continues: what is to be trained on, where it is an earlier network that is: from the most trained weights
+                that the front has of it, at whatever precision.
         """
         if self._heritage is None:
             return None
-        known = {c.trial: c for c in (*self._ancestors.values(), *self.front.members)}
-        fitting = known.values() if continues is None else [continues]
+        if continues is None:
+            fitting = list({c.trial: c for c in (*self._ancestors.values(), *self.front.members)}.values())
+        else:
+            network = network_of(continues.policy)
+            fitting = [continues, *(m for m in self.front.members if network_of(m.policy) == network)]
         ancestor = self._heritage.nearest(policy, fitting)
         if ancestor is not None:
             self._lent[ancestor.trial] += 1

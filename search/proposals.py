@@ -93,10 +93,9 @@ class Proposer:
 
     def further(self, training: MoreTraining) -> Proposal:
         """Return a trial that trains on what an earlier one has trained."""
-        member = training.member
-        values = check_values(self._space.values(member.policy), self._space)
-        self._study.enqueue_trial(values, user_attrs={ORIGIN: f"{LAST_STEP}, trial {member.trial}"})
-        return Proposal(self._study.ask(self._distributions), member.policy, training)
+        values = check_values(self._space.values(training.policy), self._space)
+        self._study.enqueue_trial(values, user_attrs={ORIGIN: f"{LAST_STEP}, trial {training.member.trial}"})
+        return Proposal(self._study.ask(self._distributions), training.policy, training)
 
     @property
     def has_queued(self) -> bool:

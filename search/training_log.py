@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..evaluators.request import Evaluation
 from ..spaces.policy import Policy
@@ -20,7 +20,7 @@ class Training:
 
 @dataclass
 class TrainingLog:
-    """Remembers trainings by policy: those that came to nothing count too."""
+    """Remembers trainings by network, whatever its precision: those that came to nothing count too."""
 
     _found: dict[Policy, Training] = field(default_factory=dict, init=False)
 
@@ -28,10 +28,16 @@ class TrainingLog:
         """Take in how a policy was trained."""
         seconds = evaluation.seconds.get("train", 0.0)
         if evaluation.samples and seconds > 0:
-            before = self._found.get(policy)
+            network = network_of(policy)
+            before = self._found.get(network)
             earlier = 0.0 if before is None else before.seconds
-            self._found[policy] = Training(earlier + seconds, evaluation.samples / seconds)
+            self._found[network] = Training(earlier + seconds, evaluation.samples / seconds)
 
     def of(self, policy: Policy) -> Training | None:
-        """Return a policy's training, ``None`` where there was none."""
-        return self._found.get(policy)
+        """Return a network's training, ``None`` where there was none."""
+        return self._found.get(network_of(policy))
+
+
+def network_of(policy: Policy) -> Policy:
+    """Return the policy that is trained: an int8 one is so at fp32."""
+    return replace(policy, precision="fp32")

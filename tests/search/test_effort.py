@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from espalier.evaluators.objectives import objective
 from espalier.evaluators.request import Ancestor, Evaluation, batch_seed
 from espalier.search.descent import Level
 from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
-from espalier.search.last_step import LastStep, filled
+from espalier.search.last_step import LastStep, MoreTraining, filled
 from espalier.search.options import SearchOptions
 from espalier.search.path_training import EVEN_SHARE, LEAST_ROOM, PathTraining
 from espalier.search.patience import Patience
@@ -138,10 +139,10 @@ class KnownFront:
             self.trainings.add(configuration.policy, evaluation)
 
 
-def last_step(ledger: KnownFront, budget: float = 100.0) -> LastStep:
+def last_step(ledger: KnownFront, budget: float = 100.0, **options: Any) -> LastStep:
     effort = Effort(1000, budget, rate=1000.0)
     effort.begin(0.0)
-    options = SearchOptions(task="t", objectives="accuracy,latency", budget=budget, threads=1)
+    options = SearchOptions(task="t", objectives="accuracy,latency", budget=budget, threads=1, **options)
     return LastStep(ledger, effort, options, DENSE)  # pyright: ignore[reportArgumentType]
 
 
@@ -164,11 +165,11 @@ def test_a_member_being_trained_is_not_trained_twice():
 def test_a_member_whose_training_failed_is_given_up():
     best, other = member(1, BIG, 0.7, 0.4), member(2, SMALL, 0.68, 0.35)
     step = last_step(KnownFront((best, 5.0), (other, 5.0)))
-    step.give_up(best)
+    step.give_up(MoreTraining(best, BIG, 1000))
     found = step.next([], elapsed=60.0)
     assert found is not None
     assert found.member.trial == 2
-    step.give_up(other)
+    step.give_up(MoreTraining(other, SMALL, 1000))
     assert step.next([], elapsed=60.0) is None
 
 
@@ -198,6 +199,44 @@ def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
     assert log.of(BIG) == Training(4.0, 500.0)
     assert log.of(SMALL) == Training(5.0, 300.0)
     assert log.of(MIDDLE) is None
+
+
+INT8 = replace(BIG, precision="int8")
+
+
+def test_what_a_member_learnt_its_twin_takes_over_once():
+    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0))
+    step = last_step(ledger, precision="fp32,int8")
+    first = step.next([], elapsed=60.0)
+    assert first is not None
+    trained = member(2, BIG, 0.71, 0.4)
+    ledger.front.add(trained)
+    step.take_in(2, first)
+    twin = step.next([], elapsed=80.0)
+    assert twin == MoreTraining(trained, INT8, 0)
+    step.take_in(3, twin)
+    further = step.next([], elapsed=81.0)
+    assert further is not None
+    assert (further.member.trial, further.policy) == (2, BIG)
+
+
+def test_what_a_member_learnt_in_vain_its_twin_does_not_take_over():
+    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)), precision="fp32,int8")
+    first = step.next([], elapsed=60.0)
+    assert first is not None
+    step.take_in(2, first)
+    again = step.next([], elapsed=80.0)
+    assert again is not None
+    assert again.member.trial == 1
+
+
+def test_twins_share_their_networks_training():
+    # The int8 one was never trained itself: it has the training of the one network, as the fp32 one has.
+    fast, best = member(1, INT8, 0.69, 0.2), member(2, BIG, 0.7, 0.9)
+    found = last_step(KnownFront((best, 5.0), (fast, 0.0)), precision="fp32,int8").next([], elapsed=60.0)
+    assert found is not None
+    assert found.policy == INT8  # faster by far, and so worth most
+    assert found.samples > 30_000
 
 
 def test_patience_counts_candidates_in_a_row():
