@@ -23,6 +23,7 @@ BUILT_IN_TASKS: Mapping[str, str] = MappingProxyType(
         "cifar10-resnet8": "cifar10:resnet8_task",
         "cifar10-resnet20": "cifar10:resnet20_task",
         "cifar10-vit": "cifar10_vit:task",
+        "cifar10-vgg": "cifar10_vgg:task",
     }
 )
 """Names of tasks to the functions of the package's examples that make them; imported only when asked for."""

@@ -11,7 +11,7 @@ from espalier.errors import TaskError, describe
 from espalier.evaluators.task_loading import BUILT_IN_TASKS
 from espalier.evaluators.task_reference import split_reference
 
-TASKS = tuple(n for n in ("cifar10-resnet8", "cifar10-resnet20", "cifar10-vit") if n in BUILT_IN_TASKS)
+TASKS = tuple(n for n in ("cifar10-resnet8", "cifar10-resnet20", "cifar10-vit", "cifar10-vgg") if n in BUILT_IN_TASKS)
 """What runs unless told otherwise; ``FILE.py:NAME`` or ``package.module:name`` names another."""
 
 

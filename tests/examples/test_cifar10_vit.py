@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,31 +13,15 @@ from espalier.errors import TaskError
 from espalier.evaluators.fine_tune import fine_tune
 from espalier.evaluators.task_checks import check_task
 from espalier.evaluators.task_loading import load_task
-from espalier.examples import cifar10_data, cifar10_vit, cifar10_vit_training
+from espalier.examples import cifar10_data, cifar10_self_trained, cifar10_training
+from espalier.examples.cifar10_training import Recipe
+from espalier.examples.cifar10_training import train as train_network
+from espalier.examples.cifar10_vit import VIT
 from espalier.examples.cifar10_vit_network import Attention, VisionTransformer
-from espalier.examples.cifar10_vit_training import Recipe, train
 from espalier.spaces.trace import trace
 
 SHORT = Recipe(epochs=2, batch_size=16)
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with 40 training images and just enough others, in a published form, beside an empty cache."""
-    monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cifar10_data, "_known_folders", lambda data: [tmp_path / "data"])
-    folder = tmp_path / "data" / "cifar-10-batches-bin"
-    folder.mkdir(parents=True)
-    for i in range(1, 6):
-        write_batch(folder / f"data_batch_{i}.bin", 8, seed=i)
-    write_batch(folder / "test_batch.bin", 5020, seed=0)
-    return tmp_path / "data"
-
-
-def write_batch(path: Path, count: int, seed: int) -> None:
-    rows = np.random.default_rng(seed).integers(0, 256, (count, 3073), dtype=np.uint8)
-    rows[:, 0] %= 10
-    rows.tofile(path)
+train = functools.partial(train_network, VisionTransformer)
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -87,13 +71,13 @@ def test_heads_neurons_stem_and_stream_can_be_cut() -> None:
 def test_the_task_is_whole_and_is_not_trained_before_its_network_is_asked_for(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cifar10_vit, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(cifar10_self_trained, "train", lambda *_: pytest.fail("trained"))
     task = load_task("cifar10-vit", data=data)
     assert task.test is not None
     assert task.name == task.reference == "cifar10-vit"
     assert task.train[0].shape == (40, 3, 32, 32)
     assert task.train[0].dtype == torch.uint8
-    save_file(VisionTransformer().state_dict(), data / cifar10_vit.WEIGHTS)
+    save_file(VisionTransformer().state_dict(), data / VIT.weights)
     network = task.model()
     assert not network.training
     check_task(task)
@@ -102,30 +86,30 @@ def test_the_task_is_whole_and_is_not_trained_before_its_network_is_asked_for(
 
 
 def test_weights_that_were_handed_on_are_taken(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar10_vit, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(cifar10_self_trained, "train", lambda *_: pytest.fail("trained"))
     given = VisionTransformer()
-    save_file(given.state_dict(), data / cifar10_vit.WEIGHTS)
-    assert same(cifar10_vit.trained_network(data, SHORT), given)
+    save_file(given.state_dict(), data / VIT.weights)
+    assert same(VIT.network(data, SHORT), given)
 
 
 def test_weights_that_were_handed_on_torn_are_named(data: Path) -> None:
-    (data / cifar10_vit.WEIGHTS).write_bytes(b"torn")
-    with pytest.raises(TaskError, match=cifar10_vit.WEIGHTS):
-        cifar10_vit.trained_network(data, SHORT)
+    (data / VIT.weights).write_bytes(b"torn")
+    with pytest.raises(TaskError, match=VIT.weights):
+        VIT.network(data, SHORT)
 
 
 def test_the_weights_are_cached_and_read_back(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained = cifar10_vit.trained_network(data, SHORT)
+    trained = VIT.network(data, SHORT)
     (file,) = (tmp_path / "cache").iterdir()  # nothing is left of training
     assert file.name.startswith("cifar10-vit-")
     said = capsys.readouterr()
     assert not said.out
     assert "22 minutes" in said.err
     assert "epoch 2 of 2" in said.err
-    monkeypatch.setattr(cifar10_vit, "train", lambda *_: pytest.fail("trained again"))
-    assert same(cifar10_vit.trained_network(data, SHORT), trained)
+    monkeypatch.setattr(cifar10_self_trained, "train", lambda *_: pytest.fail("trained again"))
+    assert same(VIT.network(data, SHORT), trained)
     assert not capsys.readouterr().err
 
 
@@ -133,12 +117,12 @@ def test_other_recipes_and_other_images_have_other_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once = dataclasses.replace(SHORT, epochs=1)
-    cifar10_vit.trained_network(data, once)
-    cifar10_vit.trained_network(data, dataclasses.replace(once, seed=1))
+    VIT.network(data, once)
+    VIT.network(data, dataclasses.replace(once, seed=1))
     assert len(list((tmp_path / "cache").iterdir())) == 2
     batch = data / "cifar-10-batches-bin" / "data_batch_1.bin"
     batch.write_bytes(bytes(255 - byte if i % 3073 else byte for i, byte in enumerate(batch.read_bytes())))
-    cifar10_vit.trained_network(data, once)
+    VIT.network(data, once)
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
@@ -159,7 +143,7 @@ def test_training_that_was_killed_between_its_end_and_the_cache_trains_no_more(
 ) -> None:
     images = cifar10_data.load(data, "train")
     whole = train(SHORT, images, tmp_path / "part", lambda _: None)
-    monkeypatch.setattr(cifar10_vit_training, "_train_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(cifar10_training, "_train_epoch", lambda *_: pytest.fail("trained again"))
     assert same(train(SHORT, images, tmp_path / "part", lambda _: None), whole)
 
 

@@ -1,4 +1,4 @@
-"""Trains the Vision Transformer of ``cifar10-vit``, in epochs that a kill can stand between.
+"""Trains a network on CIFAR-10 from nothing, in epochs that a kill can stand between.
 
 AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv:1711.05101) with a one-cycle
 learning rate and label smoothing (Szegedy et al., arXiv:1512.00567); in bfloat16 where the processor gains from it.
@@ -23,7 +23,6 @@ from ..evaluators.mixed_precision import MixedPrecision
 from .augment import flip, shift
 from .cache import store
 from .cifar10_data import Images
-from .cifar10_vit_network import VisionTransformer
 
 
 @dataclass(frozen=True)
@@ -44,19 +43,23 @@ class Recipe:
     """Raised whenever training or the forward pass changes in a way that the other fields do not show."""
 
 
-def train(recipe: Recipe, data: Images, checkpoint: Path, report: Callable[[str], None]) -> nn.Module:
+Build = Callable[[], nn.Module]
+
+
+def train(build: Build, recipe: Recipe, data: Images, checkpoint: Path, report: Callable[[str], None]) -> nn.Module:
     """Return a network trained on ``data``, going on from ``checkpoint`` where there is one.
 
     Each epoch draws from a seed of its own, so that training that was killed and went on ends with the same weights as
     training that was not.
 
     Args:
+        build: makes the network, with weights drawn at random.
         recipe: how.
         data: training images and labels.
-        checkpoint: a safetensors file, renewed whole after each epoch; of the same recipe and data.
+        checkpoint: a safetensors file, renewed whole after each epoch; of the same network, recipe and data.
         report: takes a line after each epoch.
     """
-    network = initialised(recipe.seed)
+    network = initialised(build, recipe.seed)
     optimizer = _optimizer(network, recipe)
     first = _resume(network, optimizer, checkpoint)
     for epoch in range(first, recipe.epochs):
@@ -69,11 +72,11 @@ def train(recipe: Recipe, data: Images, checkpoint: Path, report: Callable[[str]
     return network.eval()
 
 
-def initialised(seed: int) -> nn.Module:
-    """Build a network from ``seed``; layers draw from torch's global generator, whose state is put back."""
+def initialised(build: Build, seed: int) -> nn.Module:
+    """Call ``build`` under ``seed``; layers draw from torch's global generator, whose state is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return VisionTransformer()
+        return build()
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
