@@ -11,8 +11,8 @@ TaskArgument = Annotated[
     str,
     typer.Argument(
         metavar="TASK",
-        help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, cifar10-vit, path/to/file.py:name or "
-        "package.module:name.",
+        help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, cifar10-vit, cifar10-vgg, "
+        "path/to/file.py:name or package.module:name.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a search wrote.")]

@@ -18,8 +18,8 @@ def search(
         str | None,
         typer.Argument(
             metavar="TASK",
-            help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, cifar10-vit, path/to/file.py:name "
-            "or package.module:name. May stand in --config instead.",
+            help="What to prune: digits, cifar10-resnet8, cifar10-resnet20, cifar10-vit, cifar10-vgg, "
+            "path/to/file.py:name or package.module:name. May stand in --config instead.",
             show_default=False,
         ),
     ] = None,

@@ -2,7 +2,8 @@
 
 Convolutions of 3x3 with BatchNorm, one after the other, without a shortcut anywhere (Simonyan and Zisserman, "Very Deep
 Convolutional Networks for Large-Scale Image Recognition", ICLR 2015, arXiv:1409.1556): there is nothing to prune but
-channels. It needs a data folder with CIFAR-10 only; see :mod:`~espalier.examples.cifar10_data`.
+channels. It needs a data folder with CIFAR-10 only; see :mod:`~espalier.examples.cifar10_data`. Trained on the
+JPEG copies, its accuracies on validation and test were 81.8 and 80.5 %.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class VGG(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-NETWORK = SelfTrained("cifar10-vgg", VGG, "vgg_cifar10.safetensors", minutes=7, recipe=Recipe(epochs=6))
+NETWORK = SelfTrained("cifar10-vgg", VGG, "vgg_cifar10.safetensors", minutes=8, recipe=Recipe(epochs=6))
 
 
 def task(data: Path | None = None) -> Task:
