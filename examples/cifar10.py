@@ -34,12 +34,12 @@ def resnet8_task(data: Path | None = None) -> Task:
     Args:
         data: the data folder; by default as :func:`~espalier.examples.cifar10_data.data_folder` finds it.
     """
-    return _task("cifar10-resnet8", ResNet8, RESNET8_WEIGHTS, data)
+    return _published("cifar10-resnet8", ResNet8, RESNET8_WEIGHTS, data)
 
 
 def resnet20_task(data: Path | None = None) -> Task:
     """Return the task ``cifar10-resnet20``; ``data`` as in :func:`resnet8_task`."""
-    return _task("cifar10-resnet20", ResNet20, RESNET20_WEIGHTS, data)
+    return _published("cifar10-resnet20", ResNet20, RESNET20_WEIGHTS, data)
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -67,12 +67,19 @@ def trained_network(build: Callable[[], nn.Module], weights: Path) -> nn.Module:
     return network.eval()
 
 
-def _task(name: str, build: Callable[[], nn.Module], weights: str, data: Path | None) -> Task:
-    folder = data_folder(data)
-    train, validation, test = split(folder)
+def cifar10_task(name: str, model: Callable[[], nn.Module], data: Path | None, *, learning_rate: float) -> Task:
+    """Return a task on CIFAR-10.
+
+    Args:
+        name: of the task.
+        model: returns the trained network.
+        data: the data folder; by default as :func:`~espalier.examples.cifar10_data.data_folder` finds it.
+        learning_rate: of fine-tuning.
+    """
+    train, validation, test = split(data_folder(data))
     return Task(
         name=name,
-        model=functools.partial(trained_network, build, weights_file(weights, data)),
+        model=model,
         example_input=torch.zeros(1, 3, 32, 32),
         train=train,
         validation=validation,
@@ -81,5 +88,10 @@ def _task(name: str, build: Callable[[], nn.Module], weights: str, data: Path | 
         metric="accuracy",
         augment=augment,
         batch_size=128,
-        learning_rate=0.02,
+        learning_rate=learning_rate,
     )
+
+
+def _published(name: str, build: Callable[[], nn.Module], weights: str, data: Path | None) -> Task:
+    model = functools.partial(trained_network, build, weights_file(weights, data))
+    return cifar10_task(name, model, data, learning_rate=0.02)

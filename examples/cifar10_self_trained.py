@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..evaluators.data import batches, fingerprint_of_data
 from ..evaluators.task import Task
-from . import cifar10
 from .cache import cache_folder, cached_weights, digest
-from .cifar10_data import Images, data_folder, load, split, weights_file
+from .cifar10 import cifar10_task, trained_network
+from .cifar10_data import Images, data_folder, load, weights_file
 from .cifar10_training import Recipe, train
 
 
@@ -46,20 +45,7 @@ class SelfTrained:
             data: the data folder; by default as :func:`~espalier.examples.cifar10_data.data_folder` finds it.
             learning_rate: of fine-tuning.
         """
-        training, validation, test = split(data_folder(data))
-        return Task(
-            name=self.name,
-            model=functools.partial(self.network, data),
-            example_input=torch.zeros(1, 3, 32, 32),
-            train=training,
-            validation=validation,
-            test=test,
-            loss=F.cross_entropy,
-            metric="accuracy",
-            augment=cifar10.augment,
-            batch_size=128,
-            learning_rate=learning_rate,
-        )
+        return cifar10_task(self.name, functools.partial(self.network, data), data, learning_rate=learning_rate)
 
     def network(self, data: Path | None = None, recipe: Recipe | None = None) -> nn.Module:
         """Return the trained network in eval mode.
@@ -72,7 +58,7 @@ class SelfTrained:
         """
         given = weights_file(self.weights, data)
         if given.is_file():
-            return cifar10.trained_network(self.build, given)
+            return trained_network(self.build, given)
         network = self.build()
         like = network.state_dict()
         recipe, images = recipe or self.recipe, load(data_folder(data), "train")
