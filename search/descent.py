@@ -30,7 +30,7 @@ LARGE_FIRST = 1.5
 trained after it is trained faster."""
 LEAST_TOLD = 3
 """What fewer trainings tell is not carried over to all the rest."""
-TAIL = 0.03
+TAIL = 0.01
 """The path ends where all that is left to gain is below this share of the dense cost."""
 
 

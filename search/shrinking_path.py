@@ -76,7 +76,7 @@ def make_path(
         levels=levels,
         share=_share(constraints, cost, dense),
         enough=_enough(options, timer),
-        lasting=_lasting(evaluator, options, samples, levels, rate),
+        lasting=_lasting(evaluator, options, samples, levels, rate) if _may_drop(space) else None,
     )
     write_json(folder / PATH, {"version": VERSION, "cost": cost, "levels": [_plain(level) for level in found]})
     return ShrinkingPath(found, rate if found else None)
@@ -88,6 +88,11 @@ def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
         return tuple(Probe(float(metrics[cost] or 0.0), float(metrics["loss"] or 0.0)) for metrics in found)
 
     return probe
+
+
+def _may_drop(space: SearchSpace) -> bool:
+    # Widths mend much alike: where there is nothing else, the time that it takes to tell is better spent on training.
+    return any("block" in space.offered(group) for group in space.graph)
 
 
 def _lasting(evaluator: SearchEvaluator, options: SearchOptions, samples: int, levels: int, rate: float) -> LastingLoss:

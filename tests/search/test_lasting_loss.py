@@ -8,10 +8,13 @@ from torch import nn
 
 from espalier.search.descent import Probe, descent
 from espalier.search.lasting_loss import LEAST_MENDED, LEAST_SAMPLES, MOST_SAMPLES, LastingLoss, lasting
+from espalier.search.options import SearchOptions
+from espalier.search.shrinking_path import make_path
+from espalier.search.timer import Timer
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.spaces.trace import trace
-from espalier.testing.analytic import analytic_graph
+from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_subject
 
 
 def space() -> SearchSpace:
@@ -150,3 +153,13 @@ def test_a_branch_that_mends_goes_at_once_and_not_width_by_width():
     path = descent(both, probes, levels=4, enough=lambda: False, lasting=told)
     assert drops(path[0].policy)
     assert not drops(descent(both, probes, levels=4, enough=lambda: False)[0].policy)
+
+
+def test_where_no_branch_can_go_nothing_is_trained_to_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr(AnalyticEvaluator, "trained_loss", lambda *_: pytest.fail("trained to tell"))
+    subject = analytic_subject(16, 16, 32)
+    options = SearchOptions(task="analytic", objectives="accuracy,macs", trials=300, threads=1)
+    evaluator = subject.factory()
+    dense = evaluator.dense().metrics
+    path = make_path(tmp_path, subject.space, evaluator, options, (), dense, LEAST_SAMPLES, Timer.start())
+    assert path.levels
