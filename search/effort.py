@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ..spaces.policy import Policy
 from .path_training import PathTraining
 
-PATH_SHARE = 0.45
+PATH_SHARE = 0.65
 """Of the time left once all is made ready, for the path of shrinking networks: every later candidate inherits that."""
-LAST_SHARE = 0.5
+LAST_SHARE = 0.32
 """Of that time, for training on what is on the front by then."""
 LEAST_SAMPLES = 512
 """Less training is not worth a candidate's overhead."""
@@ -78,10 +78,11 @@ class Effort:
         return seconds - self._overhead
 
     def affords_another(self, seconds_left: float | None) -> bool:
-        """Return whether the time is enough for the least that a candidate is trained."""
+        """Return whether the time is enough for a candidate that is trained for longer than all else about it takes."""
         if seconds_left is None or self.rate is None:
             return True
-        return self.rate * self.for_training(seconds_left) >= LEAST_SAMPLES
+        training = self.for_training(seconds_left)
+        return training >= self._overhead and self.rate * training >= LEAST_SAMPLES
 
     def learn(self, samples: int, seconds: float, steps: Mapping[str, float]) -> None:
         """Take in how long a candidate took.

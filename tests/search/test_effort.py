@@ -26,6 +26,8 @@ from espalier.testing.analytic import analytic_graph
 BIG, MIDDLE, SMALL = (Policy.uniform(analytic_graph(64, 64), sparsity) for sparsity in (0.25, 0.5, 0.75))
 OBJECTIVES = (objective("accuracy"), objective("latency"))
 DENSE = {"accuracy": 0.8, "latency_ms": 1.0}
+DUE = 100 * (1 - LAST_SHARE)
+"""When the last step begins, of 100 seconds."""
 
 
 def levels() -> tuple[Level, ...]:
@@ -149,10 +151,11 @@ def last_step(ledger: KnownFront, budget: float = 100.0, **options: Any) -> Last
 def test_the_member_that_adds_most_is_trained_first_and_longest():
     # A better score of the first counts from 0.4 to 1.0 of the latency, of the second from 0.35 to 0.4.
     ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
-    found = last_step(ledger).next([], elapsed=60.0)
+    found = last_step(ledger).next([], elapsed=DUE)
     assert found is not None
     assert found.member.trial == 1
-    assert 30_000 < found.samples <= 40_000
+    left = 1000 * 100 * LAST_SHARE
+    assert 0.75 * left < found.samples <= left
 
 
 def test_a_member_being_trained_is_not_trained_twice():
@@ -233,10 +236,10 @@ def test_what_a_member_learnt_in_vain_its_twin_does_not_take_over():
 def test_twins_share_their_networks_training():
     # The int8 one was never trained itself: it has the training of the one network, as the fp32 one has.
     fast, best = member(1, INT8, 0.69, 0.2), member(2, BIG, 0.7, 0.9)
-    found = last_step(KnownFront((best, 5.0), (fast, 0.0)), precision="fp32,int8").next([], elapsed=60.0)
+    found = last_step(KnownFront((best, 5.0), (fast, 0.0)), precision="fp32,int8").next([], elapsed=DUE)
     assert found is not None
     assert found.policy == INT8  # faster by far, and so worth most
-    assert found.samples > 30_000
+    assert found.samples == pytest.approx(1000 * 100 * LAST_SHARE)
 
 
 def test_patience_counts_candidates_in_a_row():
@@ -260,9 +263,12 @@ def test_what_goes_on_sees_other_batches_and_equal_heirs_the_same():
     assert batch_seed(7, parent) != batch_seed(7, replace(parent, samples=2500))
 
 
-def test_a_candidate_is_affordable_while_its_least_training_is():
+def test_a_candidate_is_affordable_while_its_training_is_worth_the_rest_of_it():
     effort = Effort(4096, 100.0, rate=1000.0)
     effort.learn(1000, 3.0, {"train": 1.0, "score": 2.0})
-    assert effort.affords_another(2.0 + LEAST_SAMPLES / 1000)
-    assert not effort.affords_another(2.0 + LEAST_SAMPLES / 1000 - 0.01)
+    assert effort.affords_another(2.0 + 2.0)
+    assert not effort.affords_another(2.0 + 1.99)
+    effort.learn(100, 2.0, {"train": 1.0, "score": 1.0})
+    assert effort.affords_another(1.0 + LEAST_SAMPLES / 100)
+    assert not effort.affords_another(1.0 + LEAST_SAMPLES / 100 - 0.01)
     assert effort.affords_another(None)
