@@ -63,7 +63,7 @@ class Effort:
         return min(self.samples, self._within(seconds_left))
 
     def last_step_begins(self) -> float | None:
-        """Return when no new candidates are to be begun any more; ``None`` where the search ends with them."""
+        """Return when members of the front come before new candidates; ``None`` where the search has no last step."""
         if self.budget is None or self._began is None:
             return None
         return self.budget - LAST_SHARE * (self.budget - self._began)

@@ -58,7 +58,7 @@ class _Share:
 
 @dataclass
 class LastStep:
-    """Says when new candidates end, and what is trained on after that.
+    """Says when members of the front come before new candidates, and which is trained on.
 
     Args:
         ledger: knows the front, and what was spent on training.
@@ -87,7 +87,7 @@ class LastStep:
             self._given_up.add(training.member.trial)
 
     def is_due(self, elapsed: float) -> bool:
-        """Return whether so late, in seconds of the search, no new candidate is begun any more."""
+        """Return whether so late, in seconds of the search, members of the front come before new candidates."""
         begins = self.effort.last_step_begins()
         return begins is not None and elapsed >= begins
 

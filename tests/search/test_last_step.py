@@ -28,7 +28,7 @@ def continuing(run: Run) -> list[TrialRecord]:
 @pytest.fixture(scope="module")
 def run(tiny_task: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("last-step") / "run"
-    return run_search(tiny_task, out=folder, budget=8.0, trials=500, **BY_SIZE)
+    return run_search(tiny_task, out=folder, budget=16.0, trials=500, **BY_SIZE)
 
 
 def test_members_of_the_front_are_trained_on_from_their_own_weights(run: Run):
