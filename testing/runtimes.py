@@ -175,13 +175,15 @@ class RuntimeContract:
         model = MeasuredModel(device, threads=self.threads)
         told = []
         for _ in range(4):  # noise of other work only ever adds, to either: one quiet round tells
+            # in both orders, as the place of a network in memory tells on its latency too, by a tenth at times
             first, second = model.estimate_together([dense, sparse], INPUT, precisions=[self.precision] * 2)
-            told.append(second.latency_ms / first.latency_ms)
+            swapped, other = model.estimate_together([sparse, dense], INPUT, precisions=[self.precision] * 2)
+            told.append(math.sqrt(second.latency_ms / first.latency_ms * swapped.latency_ms / other.latency_ms))
             if abs(told[-1] - 1) < self.sparsity_tolerance:
                 break
         else:
             pytest.fail(f"{kind}: of the dense latency {told}")
-        assert first.latency_low < second.latency_ms < first.latency_high
+        assert first.latency_low < told[-1] * first.latency_ms < first.latency_high
         assert (first.macs, first.size_bytes) == (second.macs, second.size_bytes)
 
     def device(self, runtime: Runtime) -> Device:

@@ -158,16 +158,34 @@ def _wishes(run: Run, dense: Mapping[str, float | None]) -> list[dict[str, Any]]
     for name, unit, factor in (("latency_ms", "ms", 1.0), ("size_bytes", "KiB", 1024.0)):
         values = [value / factor for value in _values(run, name)]
         if values:
-            step = 10 ** math.floor(math.log10(max(max(values) / 100, 1e-6)))
-            high = math.ceil(max(values) / step) * step
-            low = max(0.0, math.floor(min(values) * 0.8 / step) * step)
-            wishes.append(_wish(name, f"Maximal {fmt.label(name).lower()}", unit, factor, low, high, step, high))
+            wishes.append(cost_wish(name, unit, factor, values))
     return wishes
+
+
+def cost_wish(name: str, unit: str, factor: float, values: Sequence[float]) -> dict[str, Any]:
+    """Return the field that limits a cost: from below the least of ``values`` to a number that all of them meet."""
+    step = 10 ** math.floor(math.log10(max(max(values) / 100, 1e-6)))
+    high = _grid_value(max(values), step)
+    low = max(0.0, math.floor(min(values) * 0.8 / step) * step)
+    return _wish(name, f"Maximal {fmt.label(name).lower()}", unit, factor, low, high, step, high)
+
+
+def _grid_value(value: float, step: float) -> float:
+    """Return the least multiple of ``step``, as a field shows it, that is not below ``value`` by however little."""
+    decimals = _decimals(step)
+    steps = math.ceil(value / step)
+    while round(steps * step, decimals) < value:
+        steps += 1
+    return round(steps * step, decimals)
+
+
+def _decimals(step: float) -> int:
+    return max(0, -math.floor(math.log10(step)))
 
 
 def _wish(
     name: str, label: str, unit: str, factor: float, low: float, high: float, step: float, start: float
 ) -> dict[str, Any]:
-    decimals = max(0, -math.floor(math.log10(step)))
+    decimals = _decimals(step)
     numbers = {k: round(v, decimals) for k, v in (("low", low), ("high", high), ("step", step), ("start", start))}
     return {"name": name, "label": label, "unit": unit, "factor": factor, **numbers}

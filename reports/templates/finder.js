@@ -90,7 +90,7 @@
   });
   document.getElementById("no-limits").addEventListener("click", () => {
     choice.wishes.forEach(({ name, high }) => {
-      number(name).value = high;
+      number(name).value = "";
       range(name).value = high;
     });
     find();

@@ -148,6 +148,7 @@ def test_the_finder_names_the_nearest_where_none_answers(page: Page) -> None:
     assert page.answer().startswith("None answers. The nearest is trial 8, which misses maximal latency by 0.01 ms")
     assert page.visible_trials() == [8]
     page.page.click("#no-limits")
+    assert [page.page.input_value(f"#wish-{wish}") for wish in ("drop", "latency_ms", "size_bytes")] == ["", "", ""]
     assert sorted(page.visible_trials()) == [0, 1, 2, 3, 8]
 
 

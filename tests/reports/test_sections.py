@@ -7,9 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espalier.reports.html_report import report_html
-from espalier.reports.sections.choice import choice, export_command
+from espalier.reports.sections.choice import choice, cost_wish, export_command
 from espalier.reports.sections.gain import gain
 from espalier.reports.sections.progress import hypervolume_series, progress
 from espalier.reports.sections.removed import removed
@@ -73,6 +75,14 @@ def test_the_finder_reaches_from_less_than_the_least_to_all(known_run: Any) -> N
     assert wishes["latency_ms"]["low"] < 0.11
     assert wishes["size_bytes"]["high"] >= 300
     assert wishes["size_bytes"]["low"] < 60
+
+
+@given(nanoseconds=st.integers(min_value=100, max_value=10**10))
+def test_the_finder_starts_with_a_limit_that_the_slowest_meets(nanoseconds: int) -> None:
+    latency_ms = 1e-9 * nanoseconds * 1e3  # 99,600 ns come to a little more than 0.0996 ms
+    for value in (latency_ms, 1e-9 * 99_600 * 1e3):
+        high = cost_wish("latency_ms", "ms", 1.0, [value])["high"]
+        assert value <= high <= 1.2 * value
 
 
 def test_trust_compares_the_searchs_latencies_with_the_final_ones(known_run: Any) -> None:
