@@ -22,7 +22,8 @@ from fit_mlperf_tiny import BOARDS, fit_board
 from fit_nasbench201 import DEVICES, fit
 from nominal_devices import NOMINAL
 
-from espalier.evaluators.hardware.device import FOLDER, Device, FitError, Speeds, load_device
+from espalier.evaluators.hardware.device import FOLDER, Device, load_device
+from espalier.evaluators.hardware.speeds import FitError, Speeds
 
 ROOT = Path(__file__).resolve().parent.parent
 

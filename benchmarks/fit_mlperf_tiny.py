@@ -26,10 +26,11 @@ import torch
 from mlperf_tiny_networks import NETWORKS
 from scipy.optimize import least_squares
 
-from espalier.evaluators.hardware.device import Device, Efficiencies, FitError, Limits, Quantity, Speeds, Tile
+from espalier.evaluators.hardware.device import Device, Limits
 from espalier.evaluators.hardware.fitting import fit_error
 from espalier.evaluators.hardware.kernels import record_kernels
 from espalier.evaluators.hardware.roofline import tiled_macs
+from espalier.evaluators.hardware.speeds import Efficiencies, FitError, Quantity, Speeds, Tile
 
 COMMAND = "python benchmarks/fit_devices.py"
 MLPERF = (

@@ -12,9 +12,10 @@ import nasbench201
 import numpy as np
 import torch
 
-from espalier.evaluators.hardware.device import Device, FitError, Limits, Quantity, Speeds, Tile
+from espalier.evaluators.hardware.device import Device, Limits
 from espalier.evaluators.hardware.fitting import FitSample, Prior, fit_error, fit_speeds, predict_ms
 from espalier.evaluators.hardware.kernels import record_kernels
+from espalier.evaluators.hardware.speeds import FitError, Quantity, Speeds, Tile
 
 COMMAND = "python benchmarks/fit_devices.py"
 ROWS = "published with HELP (Lee et al., NeurIPS 2021, github.com/HayeonLee/HELP, MIT)"

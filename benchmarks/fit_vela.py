@@ -23,20 +23,11 @@ from mlperf_tiny_networks import NETWORKS
 from scipy.optimize import least_squares
 from torch import nn
 
-from espalier.evaluators.hardware.device import (
-    FOLDER,
-    Device,
-    Efficiencies,
-    Overheads,
-    Quantity,
-    Speeds,
-    Tile,
-    VelaOptions,
-    load_device,
-)
+from espalier.evaluators.hardware.device import FOLDER, Device, VelaOptions, load_device
 from espalier.evaluators.hardware.fitting import fit_error
 from espalier.evaluators.hardware.kernels import Kernel, record_kernels
 from espalier.evaluators.hardware.roofline import kernel_seconds, tiled_macs
+from espalier.evaluators.hardware.speeds import Efficiencies, Overheads, Quantity, Speeds, Tile
 from espalier.evaluators.hardware.vela import vela_version
 from espalier.evaluators.hardware.vela_model import VelaModel
 from espalier.spaces.apply import prune

@@ -17,9 +17,10 @@ import numpy as np
 from fit_mlperf_tiny import BOARDS, NETWORKS, rows
 from fit_nasbench201 import COMMAND, fit
 
-from espalier.evaluators.hardware.device import Device, Efficiencies, FitError, Limits, Quantity, Speeds, Tile
+from espalier.evaluators.hardware.device import Device, Limits
 from espalier.evaluators.hardware.fitting import FitSample, fit_error, predict_ms
 from espalier.evaluators.hardware.kernels import record_kernels
+from espalier.evaluators.hardware.speeds import Efficiencies, FitError, Quantity, Speeds, Tile
 
 UNMEASURED = "not fitted: this device was not measured. Latencies rank networks; take them for no more"
 EFFICIENCY = 0.4

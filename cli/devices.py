@@ -10,7 +10,8 @@ from .options import JsonOption
 from .output import UNKNOWN, print_json, show_table
 
 if TYPE_CHECKING:
-    from ..evaluators.hardware.device import Device, Quantity
+    from ..evaluators.hardware.device import Device
+    from ..evaluators.hardware.speeds import Quantity
 
 _COLUMNS = ("device", "runtime", "threads", "precisions", "channels", "flash", "RAM", "latency", "trust")
 

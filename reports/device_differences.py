@@ -9,7 +9,8 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..evaluators.hardware.device import Device, Quantity, load_device
+from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.hardware.speeds import Quantity
 from ..spaces.policy import Choice
 from . import formatting as fmt
 

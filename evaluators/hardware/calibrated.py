@@ -14,10 +14,11 @@ from ...jsonfile import write_text
 from ..counting import element_bytes
 from .calibration_networks import FAMILY_END
 from .calibration_table import Calibration
-from .device import Device, FitError, load_device
+from .device import Device, load_device
 from .features import Array
 from .fitting import fit_error
 from .kernel_regressor import cross_validated_ms
+from .speeds import FitError
 
 COVERAGE = 0.9
 LEAST_NETWORKS = 9

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import rankdata
 
-from .device import FALLBACKS, Efficiencies, FitError, Overheads, Quantity, Speeds, Tile
 from .kernels import Kernel
 from .roofline import tiled_macs
+from .speeds import FALLBACKS, Efficiencies, FitError, Overheads, Quantity, Speeds, Tile
 
 Array = np.ndarray
 

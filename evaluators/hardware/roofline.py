@@ -15,10 +15,11 @@ from ..counting import element_bytes
 from ..task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
-from .device import Device, Speeds, Tile
+from .device import Device
 from .kernels import Kernel, KernelGraph, record_kernels
 from .one_by_one import OneByOne
 from .operations import Work
+from .speeds import Speeds, Tile
 
 
 class RooflineModel(OneByOne):

@@ -9,11 +9,12 @@ import torch
 from espalier.errors import InputError, UnknownNameError
 from espalier.evaluators.hardware.calibrate import calibrate
 from espalier.evaluators.hardware.calibration_networks import random_networks
-from espalier.evaluators.hardware.device import Tile, load_device
+from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.hardware.estimate import estimate
 from espalier.evaluators.hardware.fitting import FitSample, Prior, fit_error, fit_speeds, predict_ms
 from espalier.evaluators.hardware.kernels import record_kernels
 from espalier.evaluators.hardware.roofline import RooflineModel
+from espalier.evaluators.hardware.speeds import Tile
 from espalier.testing.cost_models import chain
 
 IMAGE = torch.zeros(1, 3, 32, 32)

@@ -6,12 +6,13 @@ from torch import nn
 
 from espalier.errors import EvaluationError, InputError, UnknownNameError
 from espalier.evaluators.hardware.base import CostModel
-from espalier.evaluators.hardware.device import Tile, load_device
+from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.hardware.estimate import COST_MODELS, cost_model_for, estimate
 from espalier.evaluators.hardware.kernels import record_kernels
 from espalier.evaluators.hardware.measured import MeasuredModel
 from espalier.evaluators.hardware.operations import Work
 from espalier.evaluators.hardware.roofline import RooflineModel, tiled_macs
+from espalier.evaluators.hardware.speeds import Tile
 from espalier.testing.cost_models import CostModelContract, chain
 
 IMAGE = torch.zeros(1, 3, 32, 32)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from espalier.errors import InputError, UnknownNameError
-from espalier.evaluators.hardware.device import FOLDER, Device, Quantity, device_names, load_device
+from espalier.evaluators.hardware.device import FOLDER, Device, device_names, load_device
+from espalier.evaluators.hardware.speeds import Quantity
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("ESPALIER_DATA") or ROOT.parent / "shared" / "data")
