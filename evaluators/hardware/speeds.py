@@ -5,7 +5,6 @@ Williams et al., "Roofline: an insightful visual performance model", CACM 2009.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -39,14 +38,8 @@ class Quantity(Strict):
     source: str = Field(min_length=8)
 
 
-def _check_kinds(values: Mapping[str, float]) -> None:
-    for kind in values:
-        if kind not in KINDS:
-            raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
-
-
-class Efficiencies(Strict):
-    """What each kind of kernel reaches: of the peak where it has MACs, of the bandwidth where it has none."""
+class _ByKind(Strict):
+    """A number for each kind of kernel."""
 
     values: dict[str, float]
     source: str = Field(min_length=8)
@@ -54,7 +47,18 @@ class Efficiencies(Strict):
     @field_validator("values")
     @classmethod
     def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
-        _check_kinds(values)
+        for kind in values:
+            if kind not in KINDS:
+                raise ValueError(str(unknown_name("kernel kind", kind, KINDS)))
+        return values
+
+
+class Efficiencies(_ByKind):
+    """What each kind of kernel reaches: of the peak where it has MACs, of the bandwidth where it has none."""
+
+    @field_validator("values")
+    @classmethod
+    def _in_range(cls, values: dict[str, float]) -> dict[str, float]:
         for kind, value in values.items():
             if not 0 < value <= 4:
                 raise ValueError(f"efficiency of {kind} is {value}; expected one in (0, 4]")
@@ -70,16 +74,12 @@ class Efficiencies(Strict):
         return self.values[kind]
 
 
-class Overheads(Strict):
+class Overheads(_ByKind):
     """Microseconds that one kernel of each kind takes beside its work; kinds not named take the general overhead."""
-
-    values: dict[str, float]
-    source: str = Field(min_length=8)
 
     @field_validator("values")
     @classmethod
-    def _known_kinds(cls, values: dict[str, float]) -> dict[str, float]:
-        _check_kinds(values)
+    def _in_range(cls, values: dict[str, float]) -> dict[str, float]:
         for kind, value in values.items():
             if value <= 0:
                 raise ValueError(f"overhead of {kind} is {value}; expected one above 0")
