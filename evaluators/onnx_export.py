@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
-from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage]
+from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage] - public, but not in its __all__
 
 from ..errors import EvaluationError, describe
 from .hardware.recording import call, evaluating, tensors_in

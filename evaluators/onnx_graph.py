@@ -44,6 +44,7 @@ class Constants:
         from onnx.reference import ReferenceEvaluator  # takes its time to import; most networks have no Pad
 
         found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=self._model.opset_import))
+        # A list here; its declared type is a list or a dict.
         return np.asarray(found.run(None, {})[0])  # pyright: ignore[reportArgumentType]
 
     def _leading_to(self, name: str) -> list[onnx.NodeProto] | None:

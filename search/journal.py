@@ -23,7 +23,7 @@ from .run_info import RunInfo
 try:
     import fcntl
 except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 JOURNAL = "study.journal"
 

@@ -59,7 +59,7 @@ class ArchitectureContract:
     @classmethod
     def model(cls) -> nn.Module:
         """Return the network; drawn weights need no seed of their own."""
-        raise NotImplementedError
+        raise NotImplementedError("a subclass returns its network here")
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -41,7 +41,7 @@ class ExecutorContract:
     @classmethod
     def make(cls, settings: ExecutorSettings) -> Executor:
         """Return the executor under test."""
-        raise NotImplementedError
+        raise NotImplementedError("a subclass makes its executor here")
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -175,7 +175,7 @@ class RuntimeContract:
         model = MeasuredModel(device, threads=self.threads)
         told = []
         for _ in range(4):  # noise of other work only ever adds, to either: one quiet round tells
-            # in both orders, as the place of a network in memory tells on its latency too, by a tenth at times
+            # in both orders: in one, a second network was once told a tenth slower, four rounds in a row
             first, second = model.estimate_together([dense, sparse], INPUT, precisions=[self.precision] * 2)
             swapped, other = model.estimate_together([sparse, dense], INPUT, precisions=[self.precision] * 2)
             told.append(math.sqrt(second.latency_ms / first.latency_ms * swapped.latency_ms / other.latency_ms))

@@ -269,5 +269,6 @@ def _sentinel() -> tuple[nn.Module, torch.Tensor]:
 
 def _npz(feed: Mapping[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
+    # The stubs take every name for allow_pickle; passed by name, it would be stored as an array by older releases.
     np.savez(stream, **dict(feed))  # pyright: ignore[reportArgumentType]
     return stream.getvalue()
