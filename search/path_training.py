@@ -15,7 +15,8 @@ from itertools import pairwise
 
 from ..evaluators.front import REFERENCE_SHARE
 from ..spaces.policy import Policy
-from .descent import LEAST_LOSS, Level
+from .descent import Level
+from .sensitivity_table import LEAST_LOSS
 
 EVEN_SHARE = 0.2
 """Of the training, this much is shared alike: losses are told roughly."""

@@ -12,10 +12,11 @@ from ..evaluators.objectives import Constraint
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .descent import Level, Probe, Prober, descent
+from .descent import Level, descent
 from .effort import PATH_SHARE
 from .lasting_loss import LastingLoss
 from .options import SearchOptions
+from .sensitivity_table import Probe, Prober, SensitivityTable
 from .subject import SearchEvaluator
 from .timer import Timer
 
@@ -41,6 +42,8 @@ class ShrinkingPath:
     levels: tuple[Level, ...] = ()
     rate: float | None = None
     """Training samples in a second, dense; ``None`` where nobody has timed it."""
+    table: SensitivityTable | None = None
+    """What it was told from; ``None`` where that was not kept, or there is no path."""
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -68,18 +71,18 @@ def make_path(
     if levels < 1 or cost is None:
         return ShrinkingPath()
     if (folder / PATH).exists():
-        return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer))
+        return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer), SensitivityTable.read(folder))
     rate = _rate(evaluator, timer)
-    found = descent(
+    table = SensitivityTable.probed(
         space,
         _prober(evaluator, cost),
-        levels=levels,
-        share=_share(constraints, cost, dense),
         enough=_enough(options, timer),
         lasting=_lasting(evaluator, options, samples, levels, rate) if _may_drop(space) else None,
     )
+    found = descent(space, table, levels=levels, share=_share(constraints, cost, dense))
+    table.write(folder)
     write_json(folder / PATH, {"version": VERSION, "cost": cost, "levels": [_plain(level) for level in found]})
-    return ShrinkingPath(found, rate if found else None)
+    return ShrinkingPath(found, rate if found else None, table)
 
 
 def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:

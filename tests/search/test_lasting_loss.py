@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from espalier.search.descent import Probe, descent
+from espalier.search.descent import descent
 from espalier.search.lasting_loss import LEAST_MENDED, LEAST_SAMPLES, MOST_SAMPLES, LastingLoss, lasting
 from espalier.search.options import SearchOptions
+from espalier.search.sensitivity_table import Probe, SensitivityTable
 from espalier.search.shrinking_path import make_path
 from espalier.search.timer import Timer
 from espalier.spaces.policy import Policy
@@ -28,6 +29,11 @@ def widths(*each: int) -> Policy:
 
 def kept(policy: Policy) -> tuple[int, ...]:
     return tuple(choice.kept for choice in policy.choices.values())
+
+
+def walked(space, probe, *, levels, enough, share=1.0, lasting=None):
+    table = SensitivityTable.probed(space, probe, enough=enough, lasting=lasting)
+    return descent(space, table, levels=levels, share=share)
 
 
 def test_a_rise_that_halves_in_a_thousand_samples_is_a_quarter_after_three():
@@ -69,15 +75,15 @@ def test_only_as_many_are_trained_as_can_be_for_long_enough():
 def test_too_little_training_tells_nothing_and_is_not_spent():
     asked = []
     loss = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 2 * LEAST_SAMPLES, 1000)
-    with_it = descent(space(), probe, levels=2, enough=lambda: False, lasting=loss)
-    assert with_it == descent(space(), probe, levels=2, enough=lambda: False)
+    with_it = walked(space(), probe, levels=2, enough=lambda: False, lasting=loss)
+    assert with_it == walked(space(), probe, levels=2, enough=lambda: False)
     assert asked == []
 
 
 def test_nothing_to_gain_trains_nothing():
     asked = []
     told = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 100_000, 1000)
-    flat = descent(space(), lambda ps: [Probe(1.0, 0.0) for _ in ps], levels=2, enough=lambda: False, lasting=told)
+    flat = walked(space(), lambda ps: [Probe(1.0, 0.0) for _ in ps], levels=2, enough=lambda: False, lasting=told)
     assert flat == ()
     assert asked == []
 
@@ -94,7 +100,7 @@ def test_those_that_save_most_tell_for_the_rest():
         asked.append(kept(policy))
         return 0.0
 
-    descent(wide, costs, levels=4, enough=lambda: False, lasting=LastingLoss(trained, 4 * LEAST_SAMPLES, 1000))
+    walked(wide, costs, levels=4, enough=lambda: False, lasting=LastingLoss(trained, 4 * LEAST_SAMPLES, 1000))
     assert asked == [(64, 64, 64, 64), (32, 64, 64, 64), (64, 32, 64, 64), (64, 64, 32, 64)]
 
 
@@ -116,8 +122,8 @@ def test_the_path_begins_with_what_mends():
         return losses[kept(policy)]
 
     told = LastingLoss(trained, 20_000, 20_000)
-    by_first_sight = descent(space(), probe, levels=2, enough=lambda: False)
-    by_what_lasts = descent(space(), probe, levels=2, enough=lambda: False, lasting=told)
+    by_first_sight = walked(space(), probe, levels=2, enough=lambda: False)
+    by_what_lasts = walked(space(), probe, levels=2, enough=lambda: False, lasting=told)
     assert [kept(level.policy) for level in by_first_sight] == [(64, 32), (32, 32)]
     assert [kept(level.policy) for level in by_what_lasts] == [(32, 64), (32, 32)]
 
@@ -150,9 +156,9 @@ def test_a_branch_that_mends_goes_at_once_and_not_width_by_width():
         return [Probe(share(p), 5.0 if drops(p) else 1.0 - share(p)) for p in policies]
 
     told = LastingLoss(lambda p, samples: 0.0 if drops(p) else 1.0 - share(p), 100_000, 20_000)
-    path = descent(both, probes, levels=4, enough=lambda: False, lasting=told)
+    path = walked(both, probes, levels=4, enough=lambda: False, lasting=told)
     assert drops(path[0].policy)
-    assert not drops(descent(both, probes, levels=4, enough=lambda: False)[0].policy)
+    assert not drops(walked(both, probes, levels=4, enough=lambda: False)[0].policy)
 
 
 def test_where_no_branch_can_go_nothing_is_trained_to_tell(tmp_path, monkeypatch):
