@@ -166,6 +166,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    ladder: Annotated[
+        bool | None,
+        typer.Option(
+            "--ladder/--no-ladder",
+            help="Begin candidates off the path without training of their own, and train only the best of comparable "
+            "cost further. Default: --ladder, unless --samples or --no-inherit is given.",
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
     config: Annotated[
         Path | None,
@@ -187,7 +196,7 @@ def search(
         "threads": threads, "storage": storage, "objectives": objectives, "constraints": constraint or None,
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
         "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
-        "inherit": inherit, "baselines": baselines, "patience": patience,
+        "inherit": inherit, "ladder": ladder, "baselines": baselines, "patience": patience,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

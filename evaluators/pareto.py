@@ -6,6 +6,7 @@ Pareto approach", IEEE TEC 1999. Points are tuples to *minimise* in every coordi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Point = tuple[float, ...]
@@ -24,6 +25,38 @@ def non_dominated(points: Sequence[Point]) -> list[int]:
         if not beaten and not any(points[k] == p for k in kept):
             kept.append(i)
     return kept
+
+
+def ranks(points: Sequence[Point]) -> list[int]:
+    """Return each point's non-dominated rank: 0 on the front, 1 on the front of the others, and so on.
+
+    Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE TEC 2002.
+    """
+    found = [0] * len(points)
+    left = list(range(len(points)))
+    rank = 0
+    while left:
+        front = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
+        for i in front:
+            found[i] = rank
+        left = [i for i in left if i not in front]
+        rank += 1
+    return found
+
+
+def crowding(points: Sequence[Point]) -> list[float]:
+    """Return each point's crowding distance: how far apart its neighbours are, over all coordinates; infinite at ends.
+
+    From the same paper as :func:`ranks`.
+    """
+    found = [0.0] * len(points)
+    for column in zip(*points, strict=True):
+        order = sorted(range(len(points)), key=lambda i: column[i])
+        span = column[order[-1]] - column[order[0]]
+        found[order[0]] = found[order[-1]] = math.inf
+        for before, i, after in zip(order, order[1:], order[2:], strict=False):
+            found[i] += (column[after] - column[before]) / span if span > 0 else 0.0
+    return found
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:

@@ -103,8 +103,7 @@ class TaskEvaluator:
         with clock.step("prune"):
             model = self.recalibrated(request.policy, request.ancestor)
         with clock.step("validate"):
-            probe = self.deployed(model, request.policy.precision).network
-            recalibrated = score(probe, self.task, self.task.validation, limit=PROBE_SAMPLES)
+            recalibrated = self._probed(model, request) if request.samples else None
         with clock.step("train"):
             masks = masks_of(model, self.graph, request.policy)
             model = fine_tune(model, self.task, request.samples, generator, masks=masks)
@@ -113,6 +112,7 @@ class TaskEvaluator:
             cost = self._cost(model, request.policy, deployed.onnx)
         with clock.step("validate"):
             scores = self._scores(deployed.network)
+            recalibrated = scores["accuracy"] if recalibrated is None else recalibrated
         if request.weights_path is not None:
             save_weights(model, Path(request.weights_path))
         metrics = {**scores, "accuracy_recalibrated": recalibrated, **cost_metrics(cost)}
@@ -126,6 +126,10 @@ class TaskEvaluator:
             inherited_samples=0 if ancestor is None else ancestor.samples,
             ancestor=None if ancestor is None else ancestor.trial,
         )
+
+    def _probed(self, model: nn.Module, request: EvaluationRequest) -> float:
+        probe = self.deployed(model, request.policy.precision).network
+        return score(probe, self.task, self.task.validation, limit=PROBE_SAMPLES)
 
     def _as_brought(self, request: EvaluationRequest) -> Evaluation:
         if request.weights_path is not None:

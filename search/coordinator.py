@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import optuna
 
 from ..errors import EvaluationError, describe
+from ..evaluators.front import REFERENCE_SHARE
 from ..evaluators.request import Ancestor, EvaluationRequest, batch_seed
 from ..spaces.policy import Policy
 from .effort import Effort
@@ -108,18 +109,35 @@ class Coordinator:
     def _next(self) -> Proposal | None:
         """Return a candidate nobody has tried or, once it is time for the last step, one that is trained on."""
         if self._all_tried() or self.patience.is_over:
-            return self._further()
+            return self._climbing() or self._further()
         waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
         if self.last_step.is_due(self._elapsed()) and not waiting:
             further = self._further()
             # Where no member is worth more training, as where none is faster yet, the time goes to other candidates.
             if further is not None or not self.effort.affords_another(self._time_left()):
                 return further
-        return self.proposer.next(self._in_flight.values()) or self._further()
+        if not self.proposer.comes_first(self._in_flight.values()) and (climbing := self._climbing()) is not None:
+            return climbing
+        return self.proposer.next(self._in_flight.values()) or self._climbing() or self._further()
 
     def _all_tried(self) -> bool:
-        new = sum(proposal.continues is None for proposal in self._in_flight.values())
+        new = sum(proposal.is_new for proposal in self._in_flight.values())
         return self.ledger.evaluated + new >= self.options.trials
+
+    def _climbing(self) -> Proposal | None:
+        """Return a candidate that climbs the ladder, unless it is time for the last step."""
+        if self.last_step.is_due(self._elapsed()):
+            return None
+        promotion = self.ledger.ladder.next(self._worthy())
+        return None if promotion is None else self.proposer.climb(promotion)
+
+    def _worthy(self) -> frozenset[int]:
+        """Return the trials on the front that add to its hypervolume; a small network may be there for being small."""
+        best = self.dense.get("accuracy")
+        if best is None:
+            return frozenset(member.trial for member in self.ledger.front.members)
+        least = best - REFERENCE_SHARE * abs(best)
+        return frozenset(m.trial for m in self.ledger.front.members if (m.metrics.get("accuracy") or least) > least)
 
     def _further(self) -> Proposal | None:
         continued = [p.continues.member.trial for p in self._in_flight.values() if p.continues is not None]
@@ -129,9 +147,9 @@ class Coordinator:
     def _hand_out(self, proposal: Proposal) -> None:
         number = proposal.trial.number
         weights = self.ledger.begin(proposal.trial, proposal.policy)
-        continues = proposal.continues
+        continues = proposal.continues or proposal.promotion
         ancestor = self.ledger.lend(proposal.policy, None if continues is None else continues.member)
-        samples = self._samples(proposal.policy, ancestor) if continues is None else continues.samples
+        samples = self._samples(proposal, ancestor)
         self._in_flight[number] = proposal
         # What is trained on once more from the same weights sees other batches each time.
         seed = batch_seed(self.options.seed, ancestor) + (0 if continues is None else number)
@@ -139,7 +157,12 @@ class Coordinator:
         self._requests[number] = request, self.timer.elapsed()
         self.executor.submit(request)
 
-    def _samples(self, policy: Policy, ancestor: Ancestor | None) -> int:
+    def _samples(self, proposal: Proposal, ancestor: Ancestor | None) -> int:
+        policy = proposal.policy
+        if proposal.continues is not None:
+            return proposal.continues.samples
+        if proposal.rung is not None:
+            return self._samples_at(proposal.rung, policy, ancestor)
         if ancestor is not None and ancestor.policy.choices == policy.choices:
             return 0  # the same network at another precision: its training is done
         if self.effort.budget is not None and all(choice.type == "none" for choice in policy.choices.values()):
@@ -147,6 +170,13 @@ class Coordinator:
         if self.proposer.is_on_path(policy):
             return self.effort.on_path(policy, self.proposer.path_to_come(self._in_flight.values()), self._elapsed())
         return self.effort.off_path(self._time_left())
+
+    def _samples_at(self, rung: int, policy: Policy, ancestor: Ancestor | None) -> int:
+        """Return what a candidate lacks of a rung's training; its network may have had some at another precision."""
+        own = ancestor is not None and ancestor.policy.choices == policy.choices
+        training = self.ledger.trainings.of(policy) if own else None
+        lacking = self.ledger.ladder.rungs[rung] - (0 if training is None else training.samples)
+        return min(self.effort.off_path(self._time_left()), lacking) if lacking > 0 else 0
 
     def _take_in(self, completion: Completion) -> None:
         number = completion.request.trial
@@ -170,11 +200,11 @@ class Coordinator:
             if proposal.continues is not None:
                 self.last_step.take_in(number, proposal.continues)
         if proposal.continues is None:
-            self._lose_patience()
+            self._lose_patience(is_new=proposal.is_new)
 
-    def _lose_patience(self) -> None:
+    def _lose_patience(self, *, is_new: bool) -> None:
         before = self.patience.is_over
-        self.patience.take_in(self.ledger.front.hypervolume(self.dense))
+        self.patience.take_in(self.ledger.front.hypervolume(self.dense), candidates=int(is_new))
         if self.patience.is_over and not before:
             text = f"{self.options.patience} candidates in a row left the front as it is: no more are tried"
             self.events.write("stagnated", text=text)

@@ -45,21 +45,21 @@ def descent(space: SearchSpace, table: SensitivityTable, *, levels: int, share: 
         share: of the dense cost that a constraint leaves: the path has one network on the way there, and its levels
             below.
     """
-    path = tuple(_walk(space, table.steps))
+    path = tuple(walk(space, table))
     return tuple(_spaced(path, levels, share)) if path else ()
 
 
-def _walk(space: SearchSpace, table: Mapping[str, tuple[Step, ...]]) -> Iterator[Level]:
+def walk(space: SearchSpace, table: SensitivityTable) -> Iterator[Level]:
     """Yield ever smaller networks, told from the table."""
     chosen: Mapping[str, Step] = {}
     gone: set[str] = set()
     while True:
-        moves = [(name, step) for name in table.keys() - gone for step in _ahead(table[name], chosen.get(name))]
+        moves = [(n, s) for n in table.steps.keys() - gone for s in _ahead(table.steps[n], chosen.get(n))]
         if not moves:
             return
         name, best = min(moves, key=lambda move: (_price(move[1], chosen.get(move[0])), move[0]))
         # Towards the best width by the smallest step, as networks near each other inherit most; a branch goes at once.
-        step = best if best.drops else _ahead(table[name], chosen.get(name))[0]
+        step = best if best.drops else _ahead(table.steps[name], chosen.get(name))[0]
         chosen = _moved(space, chosen, name, step)
         gone |= _inside(space, name) if step.drops else set()
         yield Level(chosen_policy(space, chosen), told_cost(chosen), told_loss(chosen))

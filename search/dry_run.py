@@ -16,7 +16,7 @@ from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
 from .baseline_record import BASELINES
 from .options import SearchOptions
-from .starting_points import starting_points
+from .starting_points import Known, starting_points
 from .subject import Subject, prepare
 
 
@@ -84,8 +84,8 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
     dense = evaluator.dense().metrics
     check_objectives(options.parsed_objectives, dense, subject.device_name)
     check_constraints((*options.parsed_constraints, *subject.limits), subject.space, evaluator, dense)
-    points = starting_points(subject.space, subject.given)
-    own = starting_points(subject.space)
+    points = starting_points(Known(subject.space), subject.given)
+    own = starting_points(Known(subject.space))
     half = own[min(1, len(own) - 1)].policy
     begin = time.perf_counter()
     evaluator.evaluate(EvaluationRequest(0, half, subject.samples, options.seed))

@@ -18,7 +18,7 @@ from ..spaces.policy import Policy
 from .effort import LAST_SHARE, LEAST_SAMPLES, Effort
 from .ledger import Ledger
 from .options import SearchOptions
-from .training_log import network_of
+from .training_log import Training, network_of
 
 LAST_STEP = "last step"
 """First words of the origin of its trials."""
@@ -126,11 +126,18 @@ class LastStep:
             networks.setdefault(network_of(member.policy), []).append(worth)
         barred = self._given_up.union(continued)
         free = {n: each for n, each in networks.items() if barred.isdisjoint(w.member.trial for w in each)}
-        known = [(each, t) for network, each in free.items() if (t := self.ledger.trainings.of(network))]
+        known = [(each, t) for network, each in free.items() if (t := self._training(network, each)) is not None]
         totals = [sum(worth.gain for worth in each) for each, _ in known]
         shares = filled([training.seconds for _, training in known], totals, self.options.workers * left)
         for (each, training), seconds in zip(known, shares, strict=True):
             yield _Share(max(each, key=lambda worth: worth.gain).member, seconds, training.rate)
+
+    def _training(self, network: Policy, each: Sequence[_Worth]) -> Training | None:
+        """Return what training of its own a network had; ``None`` for one that nothing was ever trained of."""
+        had = self.ledger.trainings.of(network)
+        if had is None and self.effort.rate and any(worth.member.inherited_samples for worth in each):
+            return Training(0.0, self.effort.rate, 0)
+        return had
 
     def _until(self, budget: float, elapsed: float) -> float:
         """Return when it ends: with the budget; sooner where the trials were used up sooner."""

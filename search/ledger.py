@@ -18,6 +18,7 @@ from ..evaluators.request import Ancestor, Evaluation
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
+from .fidelity_ladder import FidelityLadder
 from .heritage import Heritage
 from .running_front import RunningFront
 from .training_log import TrainingLog, network_of
@@ -25,6 +26,7 @@ from .trial_record import (
     DUPLICATE_OF,
     EVALUATION,
     REASON,
+    RUNG,
     evaluation_of,
     evaluation_to_dict,
     policy_name,
@@ -64,6 +66,7 @@ class Ledger:
         constraints: tuple[Constraint, ...],
         heritage: Heritage | None = None,
         path: Sequence[Policy] = (),
+        ladder: FidelityLadder | None = None,
     ) -> None:
         self._heritage = heritage
         self._path = {policy.key for policy in path}
@@ -76,6 +79,7 @@ class Ledger:
         self._outcomes: dict[Any, Outcome] = {}
         self.front = RunningFront(objectives, constraints)
         self.trainings = TrainingLog()
+        self.ladder = ladder or FidelityLadder()
         self.failed = 0
         self.rejected = 0
 
@@ -84,12 +88,10 @@ class Ledger:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
             state = state_of(trial)
             if state == "complete" and (evaluation := evaluation_of(trial)) is not None:
-                self._remember(trial.number, space.policy(trial.params), evaluation)
+                self._remember(trial.number, space.policy(trial.params), evaluation, trial.user_attrs.get(RUNG))
             elif state == "failed" and len(trial.params) == len(space.parameters):
                 self._remember_failure(trial.number, space.policy(trial.params), str(reason_of(trial)))
-        for path in (self._folder / weights_name(0)).parent.iterdir():
-            if not (path.stem.isdigit() and self._is_kept(int(path.stem))):
-                path.unlink()
+        self._discard_unkept()
 
     @property
     def inherits(self) -> bool:
@@ -118,10 +120,15 @@ class Ledger:
         values = self._constrain(trial, evaluation.metrics)
         trial.set_user_attr(EVALUATION, evaluation_to_dict(evaluation))
         self._study.tell(trial, values)
-        outcome, dropped = self._remember(trial.number, policy, evaluation)
+        outcome, dropped = self._remember(trial.number, policy, evaluation, trial.user_attrs.get(RUNG))
         for number in dropped:
             self._discard(number)
         return outcome
+
+    def end_ladder(self) -> None:
+        """Say that no candidate climbs any more: weights that were kept for that go."""
+        self.ladder.clear()
+        self._discard_unkept()
 
     def lend(self, policy: Policy, continues: Configuration | None = None) -> Ancestor | None:
         """Return whose weights a candidate starts from, and keep them until they are given back.
@@ -139,6 +146,8 @@ class Ledger:
             network = network_of(continues.policy)
             fitting = [continues, *(m for m in self.front.members if network_of(m.policy) == network)]
         ancestor = self._heritage.nearest(policy, fitting)
+        if ancestor is None and continues is not None:
+            return self.lend(policy)  # it was not trained itself yet, or its weights were not kept
         if ancestor is not None:
             self._lent[ancestor.trial] += 1
         return ancestor
@@ -149,12 +158,18 @@ class Ledger:
             self._lent[ancestor.trial] -= 1
             self._discard(ancestor.trial)
 
+    def _discard_unkept(self) -> None:
+        for path in (self._folder / weights_name(0)).parent.iterdir():
+            if not (path.stem.isdigit() and self._is_kept(int(path.stem))):
+                path.unlink()
+
     def _discard(self, number: int) -> None:
         if not self._is_kept(number):
             (self._folder / weights_name(number)).unlink(missing_ok=True)
 
     def _is_kept(self, number: int) -> bool:
-        return number in self.front or number in self._ancestors or self._lent[number] > 0
+        wanted = number in self.front or number in self._ancestors or self._lent[number] > 0
+        return wanted or self.ladder.keeps(number)
 
     def reject(self, trial: Trial, reason: str) -> None:
         """Tell the study that ``trial`` was not worth an evaluation; samplers pass it over."""
@@ -198,7 +213,9 @@ class Ledger:
         self._remember_failure(trial.number, policy, reason)
         return Outcome(trial.number, None, reason)
 
-    def _remember(self, number: int, policy: Policy, evaluation: Evaluation) -> tuple[Outcome, tuple[int, ...]]:
+    def _remember(
+        self, number: int, policy: Policy, evaluation: Evaluation, rung: int | None
+    ) -> tuple[Outcome, tuple[int, ...]]:
         outcome = _better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
         self._outcomes[policy.key] = outcome
         self.trainings.add(policy, evaluation)
@@ -214,6 +231,8 @@ class Ledger:
         )
         if policy.key in self._path:
             self._ancestors[number] = configuration
+        if rung is not None:
+            self.ladder.add(rung, configuration)
         return outcome, self.front.add(configuration)
 
     def _remember_failure(self, number: int, policy: Policy, reason: str) -> None:

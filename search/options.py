@@ -63,6 +63,9 @@ class SearchOptions(BaseModel):
     """Fidelity: training samples that each candidate is fine-tuned on; ``None`` lets the task decide."""
     inherit: bool = True
     """Whether candidates start from the weights of larger ones that were trained before them."""
+    ladder: bool = True
+    """Whether candidates off the path climb a ladder of fidelities: only the best are trained in full. Without
+    inherited weights, and where ``samples`` is given, all are trained alike."""
     data: str | None = None
     """Folder where the task's data lie, for tasks that need one."""
 

@@ -20,10 +20,10 @@ class Patience:
     _largest: float = field(default=0.0, init=False)
     _in_vain: int = field(default=0, init=False)
 
-    def take_in(self, hypervolume: float) -> None:
-        """Take in the front's hypervolume after one more candidate."""
+    def take_in(self, hypervolume: float, *, candidates: int = 1) -> None:
+        """Take in the front's hypervolume after so many more candidates; none where one was trained on."""
         grown = hypervolume > self._largest * (1 + LEAST_GROWTH)
-        self._in_vain = 0 if grown else self._in_vain + 1
+        self._in_vain = 0 if grown else self._in_vain + candidates
         self._largest = max(self._largest, hypervolume)
 
     @property

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -13,20 +14,22 @@ from optuna.trial import Trial, TrialState
 
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace, Value
+from .coarse_proposals import RESOLUTION, CoarseProposals
 from .distributions import check_values, distributions, draw
+from .fidelity_ladder import Promotion
 from .last_step import LAST_STEP, MoreTraining
 from .ledger import Ledger
 from .screen import CostScreen
-from .starting_points import GIVEN, StartingPoint, starting_points
-from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED
+from .starting_points import DENSE, GIVEN, PATH, StartingPoint
+from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RUNG
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
 MAX_REJECTIONS = 20
 """How many candidates in a row may be turned down for their predicted cost before one is evaluated all the same: it
 tells the sampler, which learns nothing from those turned down, where not to look."""
-_ALWAYS = ("dense", GIVEN)
-"""First words of starting points that are evaluated whatever they are predicted to cost."""
+_ALWAYS = (DENSE, GIVEN, PATH)
+"""First words of starting points that are evaluated whatever they are predicted to cost, and in full at once."""
 MAX_DRAWS = 1000
 """How many random draws in a row may be known before the space counts as exhausted."""
 
@@ -40,7 +43,19 @@ class Proposal:
     trial: Trial
     policy: Policy
     continues: MoreTraining | None = None
-    """What is trained on, where the policy was evaluated before."""
+    """What is trained on in the last step, where the policy was evaluated before."""
+    promotion: Promotion | None = None
+    """To which rung it climbs, where the policy was evaluated before."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has evaluated the policy yet."""
+        return self.continues is None and self.promotion is None
+
+    @property
+    def rung(self) -> int | None:
+        """The rung that it is evaluated at; ``None`` off the ladder."""
+        return self.trial.user_attrs.get(RUNG)
 
 
 class Proposer:
@@ -53,11 +68,25 @@ class Proposer:
         ledger: Ledger,
         generator: random.Random,
         *,
-        given: Sequence[Policy] = (),
-        screen: CostScreen | None = None,
+        points: Sequence[StartingPoint] = (),
+        coarse: CoarseProposals | None = None,
+        screen: Callable[[], CostScreen | None] = lambda: None,
         path: Sequence[Policy] = (),
         hopeless: Callable[[Policy], bool] = lambda _: False,
     ) -> None:
+        """Make it.
+
+        Args:
+            study: the run's.
+            space: what may be tried.
+            ledger: knows what was.
+            generator: draws policies where the sampler proposes nothing new.
+            points: to be tried first.
+            coarse: what comes before the sampler.
+            screen: makes what tells costs before training, when the first candidate off the path needs it.
+            path: of shrinking networks, among the starting points.
+            hopeless: whether a network of the path is not worth training.
+        """
         self._hopeless = hopeless
         self._path = {policy.key for policy in path}
         self._screen = screen
@@ -70,7 +99,8 @@ class Proposer:
         self._twins: dict[int, list[Trial]] = {}
         queued = [t.system_attrs.get("fixed_params") for t in study.get_trials(deepcopy=False, states=_WAITING)]
         self._queued = len(queued)
-        self._starting_points = deque(p for p in starting_points(space, given, path) if self._is_new(p, queued))
+        self._coarse = coarse
+        self._starting_points = deque(p for p in points if self._is_new(p, queued))
 
     def next(self, in_flight: Collection[Proposal]) -> Proposal | None:
         """Return a policy to evaluate that is neither known nor ``in_flight``; ``None`` where there is none left."""
@@ -88,14 +118,32 @@ class Proposer:
             elif rejections < MAX_REJECTIONS and self._is_rejected(trial, policy):
                 rejections += 1
             else:
+                if self._ledger.ladder.is_used and not _comes_first(_origin(trial)):
+                    trial.set_user_attr(RUNG, 0)
                 return Proposal(trial, policy)
         return None
 
+    def comes_first(self, in_flight: Collection[Proposal]) -> bool:
+        """Return whether what is proposed next goes before candidates that could climb."""
+        point = self._next_point({p.policy.key for p in in_flight})
+        return self.has_queued or (point is not None and _comes_first(point.origin))
+
+    def climb(self, promotion: Promotion) -> Proposal:
+        """Return a trial that takes an earlier candidate up to a rung."""
+        self._ledger.ladder.climb(promotion)
+        origin = f"rung {promotion.rung}, trial {promotion.member.trial}"
+        trial = self._again(promotion.member.policy, {ORIGIN: origin, RUNG: promotion.rung})
+        return Proposal(trial, promotion.member.policy, promotion=promotion)
+
     def further(self, training: MoreTraining) -> Proposal:
         """Return a trial that trains on what an earlier one has trained."""
-        values = check_values(self._space.values(training.policy), self._space)
-        self._study.enqueue_trial(values, user_attrs={ORIGIN: f"{LAST_STEP}, trial {training.member.trial}"})
-        return Proposal(self._study.ask(self._distributions), training.policy, training)
+        trial = self._again(training.policy, {ORIGIN: f"{LAST_STEP}, trial {training.member.trial}"})
+        return Proposal(trial, training.policy, training)
+
+    def _again(self, policy: Policy, attributes: Mapping[str, Any]) -> Trial:
+        values = check_values(self._space.values(policy), self._space)
+        self._study.enqueue_trial(values, user_attrs=dict(attributes))
+        return self._study.ask(self._distributions)
 
     @property
     def has_queued(self) -> bool:
@@ -130,21 +178,28 @@ class Proposer:
         point = None if self._queued else self._starting_point(running)
         if point is not None:
             self._enqueue(self._space.values(point.policy), point.origin)
+        elif not self._queued and self._coarse is not None and (found := self._coarse.next()) is not None:
+            self._enqueue(found.values, str(found.attributes[RESOLUTION]), found.attributes)
         self._queued = max(0, self._queued - 1)
         return self._study.ask(self._distributions)
 
     def _starting_point(self, running: Collection[Any]) -> StartingPoint | None:
         """Return the next one; each network of the path waits for the one before, whose weights it takes over."""
-        under_way = any(key in self._path for key in running)
-        if not under_way:
+        if not any(key in self._path for key in running):
             self._starting_points = deque(p for p in self._starting_points if not self._hopeless(p.policy))
-        found = next((p for p in self._starting_points if not (under_way and p.policy.key in self._path)), None)
+        found = self._next_point(running)
         if found is not None:
             self._starting_points.remove(found)
         return found
 
-    def _enqueue(self, values: Mapping[str, Value], origin: str) -> None:
-        self._study.enqueue_trial(check_values(values, self._space), user_attrs={ORIGIN: origin})
+    def _next_point(self, running: Collection[Any]) -> StartingPoint | None:
+        under_way = any(key in self._path for key in running)
+        return next((p for p in self._starting_points if not (under_way and p.policy.key in self._path)), None)
+
+    def _enqueue(
+        self, values: Mapping[str, Value], origin: str, attributes: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self._study.enqueue_trial(check_values(values, self._space), user_attrs={ORIGIN: origin, **attributes})
         self._queued += 1
 
     def _is_new(self, point: StartingPoint, queued: list[Any]) -> bool:
@@ -162,12 +217,13 @@ class Proposer:
         return False
 
     def _is_rejected(self, trial: Trial, policy: Policy) -> bool:
-        if self._screen is None:
+        if (always := _comes_first(_origin(trial))) and self._path:
             return False
-        cost = self._screen.predict(policy)
+        if (screen := self._screen()) is None:
+            return False
+        cost = screen.predict(policy)
         trial.set_user_attr(PREDICTED, [cost.latency_ms, cost.latency_low, cost.latency_high])
-        always = str(trial.user_attrs.get(ORIGIN, "")).partition(" ")[0] in _ALWAYS
-        objection = None if always else self._screen.objection(policy)
+        objection = None if always else screen.objection(policy)
         if objection is not None:
             self._ledger.reject(trial, objection)
         return objection is not None
@@ -185,3 +241,11 @@ class Proposer:
             if policy.key not in running and self._ledger.outcome(policy) is None:
                 return values
         return None
+
+
+def _origin(trial: Trial) -> str:
+    return str(trial.user_attrs.get(ORIGIN, ""))
+
+
+def _comes_first(origin: str) -> bool:
+    return origin.partition(" ")[0] in _ALWAYS

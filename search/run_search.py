@@ -51,6 +51,7 @@ def run_search(
     data: str | Path | None = None,
     calibrate: bool | None = None,
     inherit: bool = True,
+    ladder: bool = True,
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
     baselines: bool = False,
     patience: int | None = None,
@@ -82,6 +83,8 @@ def run_search(
             down before it is trained; by default where that pays (see :mod:`~espalier.search.screen`).
         inherit: whether candidates start from the weights of larger ones that were trained before them, along a path of
             shrinking networks first; otherwise each starts from the dense network.
+        ladder: whether candidates off the path begin without training of their own, and only the best of comparable
+            cost are trained further; not where ``samples`` is given, or nothing is inherited.
         start: policies of one's own to try first: files such as a run's ``policies/N.json``, their content or policies.
         baselines: whether uniform pruning is run beside the search, once it is over and at equal budget, to hold its
             front against (:attr:`~espalier.search.run_folder.Run.baselines`).
@@ -115,6 +118,7 @@ def run_search(
         start=start,
         calibrate=calibrate,
         inherit=inherit,
+        ladder=ladder,
         baselines=baselines,
         patience=patience,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -13,10 +14,12 @@ from ..spaces.rankings import Rankings
 from . import journal
 from .audit import audit_screen
 from .baselines import BaselineRunner
+from .coarse_proposals import CoarseProposals
 from .coordinator import Coordinator
 from .effort import Effort
 from .event_log import LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
+from .fidelity_ladder import FidelityLadder, rungs
 from .finish import finish
 from .heritage import Heritage
 from .interrupts import Interrupts
@@ -27,12 +30,15 @@ from .path_training import PathTraining
 from .progress import Progress
 from .proposals import Proposer
 from .recovery import recover
+from .resolutions import resolutions
 from .run_folder import RANKINGS, Run, RunInfo, open_run
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
+from .sensitivity_table import SensitivityTable
 from .shrinking_path import ShrinkingPath, make_path
 from .spending import Spending, settled, spent
+from .starting_points import Known, starting_points
 from .subject import SearchEvaluator, Subject
 from .timer import Timer
 
@@ -121,14 +127,7 @@ class Session:
         searched_before = searched_seconds(events.read())
         path = self._path(info)
         training = PathTraining(path.levels, reaches_below=_too_costly(info))
-        ledger = Ledger(
-            study,
-            self.folder,
-            objectives=self.options.parsed_objectives,
-            constraints=info.parsed_constraints,
-            heritage=self._heritage(),
-            path=path.policies,
-        )
+        ledger = self._ledger(study, info, path)
         recovery = recover(study, ledger)
         if any(vars(recovery).values()):
             events.write("recovered", **vars(recovery))
@@ -139,13 +138,16 @@ class Session:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         generator = random.Random(derived_seed(self.options.seed, finished))
-        screen = self._screen(info)
+        screen = _Lazy(lambda: self._screen(info))
+        if self.options.workers > 1 or not path.policies:
+            screen()  # later on other workers would disturb what it measures
         proposer = Proposer(
             study,
             self.subject.space,
             ledger,
             generator,
-            given=self.subject.given,
+            points=starting_points(self._known(path), self.subject.given, path.policies),
+            coarse=self._coarse(study, path),
             screen=screen,
             path=path.policies,
             hopeless=training.is_hopeless,
@@ -174,11 +176,36 @@ class Session:
             ).run()
         finally:
             executor.close()
+        ledger.end_ladder()
         budget = settled(events, spent(study, self.options.workers * (searched_before + self.timer.elapsed())))
-        if screen is not None:
+        if (made := screen.value) is not None:
             with self.interrupts.welcome():
-                audit_screen(self.folder, study, self.subject.space, screen, self.evaluator, seed=self.options.seed)
+                audit_screen(self.folder, study, self.subject.space, made, self.evaluator, seed=self.options.seed)
         return budget
+
+    def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
+        objectives, constraints = self.options.parsed_objectives, info.parsed_constraints
+        climbs = self.options.ladder and self._inherits and self.options.samples is None
+        ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbs else None
+        return Ledger(
+            study,
+            self.folder,
+            objectives=objectives,
+            constraints=constraints,
+            heritage=self._heritage(),
+            path=path.policies,
+            ladder=ladder,
+        )
+
+    def _known(self, path: ShrinkingPath) -> Known:
+        space = self.subject.space
+        importance = Rankings.from_dict(self.subject.rankings).importance if self.subject.rankings else {}
+        return Known(space, path.table or SensitivityTable({}), importance.get(space.criteria[0], {}))
+
+    def _coarse(self, study: optuna.Study, path: ShrinkingPath) -> CoarseProposals:
+        space, options = self.subject.space, self.options
+        coarse = resolutions(space, path.table)
+        return CoarseProposals(study, space, coarse, options.sampler, options.seed, options.trials)
 
     @property
     def _inherits(self) -> bool:
@@ -221,6 +248,20 @@ class Session:
             return EXECUTORS.get("in-process")(settings)
         settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
         return EXECUTORS.get("processes")(settings)
+
+
+@dataclasses.dataclass
+class _Lazy:
+    """Makes a screen when it is asked for first, and once."""
+
+    make: Callable[[], CostScreen | None]
+    value: CostScreen | None = None
+    _made: bool = False
+
+    def __call__(self) -> CostScreen | None:
+        if not self._made:
+            self.value, self._made = self.make(), True
+        return self.value
 
 
 def _too_costly(info: RunInfo) -> bool:

@@ -16,6 +16,8 @@ class Training:
     """Wall time, that of larger networks whose weights it took over left out."""
     rate: float
     """Samples in a second, the last time."""
+    samples: int
+    """In all, those that its ancestors saw left out."""
 
 
 @dataclass
@@ -30,8 +32,9 @@ class TrainingLog:
         if evaluation.samples and seconds > 0:
             network = network_of(policy)
             before = self._found.get(network)
-            earlier = 0.0 if before is None else before.seconds
-            self._found[network] = Training(earlier + seconds, evaluation.samples / seconds)
+            earlier, seen = (0.0, 0) if before is None else (before.seconds, before.samples)
+            rate = evaluation.samples / seconds
+            self._found[network] = Training(earlier + seconds, rate, seen + evaluation.samples)
 
     def of(self, policy: Policy) -> Training | None:
         """Return a network's training, ``None`` where there was none."""

@@ -26,6 +26,7 @@ RETRY_OF = "retry_of"
 RETRIES = "retries"
 ABANDONED = "abandoned"
 PREDICTED = "predicted"
+RUNG = "rung"
 MAX_RETRIES = 3
 """How often a trial is tried again that was running when its search was killed."""
 
@@ -40,7 +41,8 @@ class TrialRecord:
     killed or interrupted meanwhile, and its policy is tried again by a later trial; ``rejected``: it was predicted not
     to pay, and not evaluated."""
     origin: str
-    """``dense``, ``uniform 0.50``, ..., ``given 1`` (by the user), ..., or ``sampler``."""
+    """``dense``, ``path 1``, ``uniform 0.5``, ``given 1`` (by the user), ``rung 1, trial 12``, ``last step, trial 4``,
+    ``level and temperature``, ``stages`` or ``sampler``."""
     configuration: Configuration | None
     """``None`` unless complete."""
     reason: str | None
@@ -55,6 +57,8 @@ class TrialRecord:
     retry_of: int | None = None
     predicted: tuple[float, float, float] | None = None
     """Latency in ms with the ends of its interval, as predicted before the evaluation; ``None`` where it was not."""
+    rung: int | None = None
+    """Of the ladder of fidelities, 0 the lowest; ``None`` for what is trained whatever others come to."""
 
     @classmethod
     def of(cls, trial: optuna.trial.FrozenTrial, folder: Path) -> TrialRecord:
@@ -79,6 +83,7 @@ class TrialRecord:
             duplicate_of=attributes.get(DUPLICATE_OF),
             retry_of=attributes.get(RETRY_OF),
             predicted=tuple(attributes[PREDICTED]) if PREDICTED in attributes else None,
+            rung=attributes.get(RUNG),
         )
 
 

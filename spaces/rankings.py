@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ class Rankings:
     """For each criterion and group: all channels, the one most worth keeping first."""
 
     order: Mapping[str, Mapping[str, tuple[int, ...]]]
+    importance: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    """For each criterion and group: the channels' scores over the group's mean, in the same order, so that groups can
+    be held against each other; empty in what an earlier Espalier wrote, and for groups whose scores have no mean."""
 
     def of(self, criterion: str, group: str) -> tuple[int, ...]:
         """Return the ranking of one group's channels.
@@ -41,12 +45,14 @@ class Rankings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        return {"version": 1, "order": {c: {g: list(r) for g, r in gs.items()} for c, gs in self.order.items()}}
+        return {"version": 1, "order": _plain(self.order), "importance": _plain(self.importance)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rankings:
         """Rebuild from :meth:`to_dict`'s data."""
-        return cls({c: {g: tuple(r) for g, r in gs.items()} for c, gs in data["order"].items()})
+        order = {c: {g: tuple(r) for g, r in gs.items()} for c, gs in data["order"].items()}
+        importance = {c: {g: tuple(r) for g, r in gs.items()} for c, gs in data.get("importance", {}).items()}
+        return cls(order, importance)
 
 
 def rank(
@@ -75,10 +81,28 @@ def rank(
             describe(f"criterion {needy[0]!r} without samples", expected="training samples", remedy="Pass samples=.")
         )
     evidence = gather(model, frozenset().union(*(CRITERIA.get(n).needs for n in names)), samples, seed=seed)
-    return Rankings({name: _rank_groups(name, graph, evidence) for name in names})
+    scores = {name: _scores_by_group(name, graph, evidence) for name in names}
+    return Rankings(
+        {name: {group: _order(each) for group, each in found.items()} for name, found in scores.items()},
+        {name: {group: _importance(each) for group, each in found.items()} for name, found in scores.items()},
+    )
 
 
-def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple[int, ...]]:
+def _plain(each: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> dict[str, Any]:
+    return {criterion: {group: list(found) for group, found in groups.items()} for criterion, groups in each.items()}
+
+
+def _order(scores: torch.Tensor) -> tuple[int, ...]:
+    return tuple(torch.argsort(scores, descending=True, stable=True).tolist())
+
+
+def _importance(scores: torch.Tensor) -> tuple[float, ...]:
+    ordered = scores.double().sort(descending=True, stable=True).values
+    mean = float(ordered.mean())
+    return tuple(round(float(score) / mean, 6) for score in ordered) if math.isfinite(mean) and mean > 0 else ()
+
+
+def _scores_by_group(name: str, graph: Graph, evidence: Evidence) -> dict[str, torch.Tensor]:
     stand_in = CRITERIA.get("l2")
     scores = {group.name: _telling_scores(CRITERIA.get(name), group, evidence) for group in graph.groups}
     lacking = [group for group, found in scores.items() if found is None]
@@ -88,12 +112,10 @@ def _rank_groups(name: str, graph: Graph, evidence: Evidence) -> dict[str, tuple
             f"({', '.join(lacking[:3])}, ...). Leave it out of the criteria to avoid duplicates of l2.",
             stacklevel=3,
         )
-    rankings = {}
-    for group in graph.groups:
-        found = scores[group.name]
-        chosen = stand_in.scores(group, evidence) if found is None else found
-        rankings[group.name] = tuple(torch.argsort(chosen, descending=True, stable=True).tolist())
-    return rankings
+    return {
+        group.name: stand_in.scores(group, evidence) if (found := scores[group.name]) is None else found
+        for group in graph.groups
+    }
 
 
 def _telling_scores(criterion: Criterion, group: Group, evidence: Evidence) -> torch.Tensor | None:

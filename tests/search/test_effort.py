@@ -199,8 +199,8 @@ def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
     log.add(BIG, Evaluation({}, "measured", 0.1, 2000, {"train": 4.0}))
     log.add(SMALL, Evaluation({}, "measured", 0.1, 3000, {"train": 3.0}, inherited_samples=2000, ancestor=1))
     log.add(SMALL, Evaluation({}, "measured", 0.1, 600, {"train": 2.0}, inherited_samples=5000, ancestor=2))
-    assert log.of(BIG) == Training(4.0, 500.0)
-    assert log.of(SMALL) == Training(5.0, 300.0)
+    assert log.of(BIG) == Training(4.0, 500.0, 2000)
+    assert log.of(SMALL) == Training(5.0, 300.0, 3600)
     assert log.of(MIDDLE) is None
 
 

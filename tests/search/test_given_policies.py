@@ -13,7 +13,7 @@ from espalier.search.given_policies import given_policies
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import open_run
 from espalier.search.run_search import run_search, search_subject
-from espalier.search.starting_points import starting_points
+from espalier.search.starting_points import Known, starting_points
 from espalier.spaces import SearchSpace
 from espalier.spaces.groups import Weight
 from espalier.spaces.policy import Choice, Policy
@@ -54,7 +54,7 @@ def test_given_policies_are_tried_first_and_say_so(tmp_path):
 
 def test_a_given_policy_that_is_a_starting_point_already_is_tried_once(tmp_path):
     half = Policy.uniform(GRAPH, 0.5)
-    points = starting_points(space(), (half, OWN, half))
+    points = starting_points(Known(space()), (half, OWN, half))
     assert [p.origin for p in points][:3] == ["given 1", "given 2", "dense"]
     assert len({p.policy for p in points}) == len(points)
 

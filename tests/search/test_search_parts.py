@@ -23,7 +23,7 @@ from espalier.search.interrupts import Interrupts
 from espalier.search.progress import RichProgress, Snapshot, clock
 from espalier.search.running_front import RunningFront
 from espalier.search.samplers import SAMPLERS, derived_seed, make_sampler
-from espalier.search.starting_points import starting_points
+from espalier.search.starting_points import Known, starting_points
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.testing.analytic import analytic_graph
@@ -55,14 +55,14 @@ def test_what_is_drawn_lies_in_the_space(seed, multiple):
 
 def test_starting_points_are_distinct_and_lie_in_the_space():
     space = SearchSpace(analytic_graph(16, 32), channel_multiple=8)
-    points = starting_points(space)
+    points = starting_points(Known(space))
     assert [p.origin for p in points] == ["dense", "uniform 0.5", "uniform 0.25", "uniform 0.75", "uniform 0.125"]
     kept = [tuple(choice.kept for choice in p.policy.choices.values()) for p in points]
     assert kept == [(16, 32), (8, 16), (8, 24), (8, 8), (16, 24)]
 
 
 def test_a_fine_space_has_the_whole_ladder():
-    sparsities = [p.policy.choices["layer0"].sparsity for p in starting_points(SearchSpace(analytic_graph(64)))]
+    sparsities = [p.policy.choices["layer0"].sparsity for p in starting_points(Known(SearchSpace(analytic_graph(64))))]
     assert sparsities == [0, 0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875]
 
 

@@ -18,7 +18,7 @@ from espalier.reports.load import load
 from espalier.reports.verify import verify
 from espalier.search.options import SearchOptions
 from espalier.search.run_search import run_search, search_subject
-from espalier.search.starting_points import starting_points
+from espalier.search.starting_points import Known, starting_points
 from espalier.search.subject import prepare
 from espalier.spaces import Group, SearchSpace
 from espalier.spaces.groups import Weight
@@ -65,10 +65,10 @@ def test_every_policy_of_a_small_space_is_found_by_every_sampler(sampler, tmp_pa
 
 
 def test_types_that_were_asked_for_are_among_the_starting_points():
-    origins = [p.origin for p in starting_points(weighted_subject().space)]
+    origins = [p.origin for p in starting_points(Known(weighted_subject().space))]
     assert origins[:2] == ["dense", "uniform 0.5"]
     assert {"uniform 4:8 weights", "uniform 1:4 weights", "uniform 50 % of the weights"} <= set(origins)
-    channels_alone = [p.origin for p in starting_points(weighted_subject(("channel",)).space)]
+    channels_alone = [p.origin for p in starting_points(Known(weighted_subject(("channel",)).space))]
     assert not any("weights" in origin for origin in channels_alone)
 
 

@@ -1,0 +1,132 @@
+"""The ladder of fidelities: candidates begin with no training of their own, and the best of each rung climb.
+
+Asynchronous successive halving (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020,
+arXiv:1810.05934) for several objectives: the best third of a rung is told by non-dominated rank, ties by crowding,
+among candidates of comparable cost. Among all candidates small networks would climb merely for being small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..evaluators.configuration import Configuration
+from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.pareto import Point, crowding, ranks
+from .effort import LEAST_SAMPLES
+
+FACTOR = 4
+"""A rung has so many times the training of the one below."""
+ONE_IN = 3
+"""Of so many candidates of comparable cost the best one climbs."""
+COMPARABLE = 1.25
+"""Costs up to so many times each other are comparable."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A candidate that is to climb to a rung."""
+
+    member: Configuration
+    rung: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    configuration: Configuration
+    point: Point
+    cost: float
+
+
+def rungs(samples: int) -> tuple[int, ...]:
+    """Return the rungs, in samples of training of a candidate's own: none at first, in the end ``samples``."""
+    between = samples // FACTOR
+    return (0, between, samples) if between >= LEAST_SAMPLES else (0, samples)
+
+
+@dataclass
+class FidelityLadder:
+    """Says which candidate is trained further.
+
+    Args:
+        rungs: in samples; fewer than two mean that every candidate is trained in full, and nobody climbs.
+        objectives: that candidates are ranked by; costs are comparable by the first that is minimised.
+        constraints: a candidate that breaks one on its cost never climbs.
+    """
+
+    rungs: Sequence[int] = ()
+    objectives: Sequence[Objective] = ()
+    constraints: Sequence[Constraint] = ()
+    _entries: dict[int, dict[Any, _Entry]] = field(default_factory=dict, init=False)
+    """By rung and policy: those that climbed further stay, as others are held against them."""
+    _left: set[tuple[int, Any]] = field(default_factory=set, init=False)
+    """Rungs and policies that climbed, or tried to."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether candidates begin with no training of their own."""
+        return len(self.rungs) > 1
+
+    def add(self, rung: int, configuration: Configuration) -> None:
+        """Take in what a candidate came to at a rung."""
+        point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self.objectives)
+        costs = (configuration.metrics[o.name] for o in self.objectives if o.direction == "minimize")
+        entry = _Entry(configuration, point, float(next(costs, None) or 0.0))
+        self._entries.setdefault(rung, {})[configuration.policy.key] = entry
+        self._left.update((below, configuration.policy.key) for below in range(rung))
+
+    def keeps(self, trial: int) -> bool:
+        """Return whether a trial's weights may be trained on: it was trained on its rung, and has not left it."""
+        return any(
+            entry.configuration.trial == trial for rung in self._climbing() if rung for entry in self._here(rung)
+        )
+
+    def next(self, front: Container[int]) -> Promotion | None:
+        """Return who climbs now, from the highest rung that somebody may leave; ``None`` where nobody may.
+
+        Args:
+            front: trials that add to the front's hypervolume: who does with less training than others climbs whatever
+                its rank.
+        """
+        for rung in self._climbing():
+            for entry in sorted(self._here(rung), key=lambda e: e.configuration.trial):
+                if entry.configuration.trial in front or self._is_among_the_best(entry, rung):
+                    return Promotion(entry.configuration, rung + 1)
+        return None
+
+    def climb(self, promotion: Promotion) -> None:
+        """Take in that a candidate is on its way up; should it fail there, it is not tried again."""
+        self._left.add((promotion.rung - 1, promotion.member.policy.key))
+
+    def clear(self) -> None:
+        """Forget all candidates: the search is over."""
+        self._entries.clear()
+
+    def _climbing(self) -> Iterator[int]:
+        yield from range(len(self.rungs) - 2, -1, -1)
+
+    def _here(self, rung: int) -> Iterator[_Entry]:
+        """Yield the candidates of a rung that may still leave it."""
+        for key, entry in self._entries.get(rung, {}).items():
+            if (rung, key) not in self._left and self._fits(entry.configuration):
+                yield entry
+
+    def _fits(self, configuration: Configuration) -> bool:
+        costs = (c for c in self.constraints if c.objective.direction == "minimize")
+        return all(constraint.violation(configuration.metrics) <= 0 for constraint in costs)
+
+    def _is_among_the_best(self, entry: _Entry, rung: int) -> bool:
+        peers = [other for other in self._entries[rung].values() if _comparable(entry, other)]
+        points = [peer.point for peer in peers]
+        order = list(zip(ranks(points), (-distance for distance in crowding(points)), strict=True))
+        own = order[peers.index(entry)]
+        better = sum(each < own for each in order)
+        return better < len(peers) // ONE_IN
+
+
+def _comparable(one: _Entry, other: _Entry) -> bool:
+    if one is other or one.cost <= 0 or other.cost <= 0:
+        return True
+    return abs(math.log(one.cost / other.cost)) <= math.log(COMPARABLE)

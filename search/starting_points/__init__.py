@@ -1,0 +1,58 @@
+"""The policies that every search tries first, so that it is never worse than what people do by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...spaces.policy import Policy
+from .base import Known, Ladder, StartingPoint
+from .global_ranking import global_ladder
+from .knapsack import knapsack_ladder
+from .sensitivity import sensitivity_ladder
+from .threshold import threshold_sweep
+from .uniform import uniform_ladder
+from .zeroing import zeroing_ladders
+
+__all__ = ["DENSE", "GIVEN", "LADDERS", "PATH", "Known", "StartingPoint", "starting_points"]
+
+DENSE = "dense"
+"""Origin of the network as it is: fine-tuned like every candidate, it is what they are compared with."""
+GIVEN = "given"
+"""First word of the origin of a policy that the user brought."""
+PATH = "path"
+"""First word of the origin of a network of the path."""
+
+LADDERS: tuple[Ladder, ...] = (
+    uniform_ladder,
+    zeroing_ladders,
+    knapsack_ladder,
+    threshold_sweep,
+    sensitivity_ladder,
+    global_ladder,
+)
+
+
+def starting_points(
+    known: Known, given: Sequence[Policy] = (), path: Sequence[Policy] = ()
+) -> tuple[StartingPoint, ...]:
+    """Return the starting points of a space at each precision, each policy once, in the order to try them.
+
+    Args:
+        known: the space, and what is known of its groups.
+        given: the user's own, within the space: they come first, each at its own precision.
+        path: of shrinking networks, largest first: each is trained before what can take over its weights.
+    """
+    space = known.space
+    points: dict[Policy, StartingPoint] = {}
+    for number, policy in enumerate(given, start=1):
+        points.setdefault(policy, StartingPoint(f"{GIVEN} {number}", policy))
+    dense = [StartingPoint(DENSE, Policy.dense(space.graph))]
+    shrinking = [StartingPoint(f"{PATH} {number}", policy) for number, policy in enumerate(path, start=1)]
+    for kind in (dense, shrinking, *(ladder(known) for ladder in LADDERS)):
+        for point in kind:
+            for precision in space.precisions:
+                origin = point.origin if precision == "fp32" else f"{point.origin} {precision}"
+                inside = space.policy(space.values(replace(point.policy, precision=precision)))
+                points.setdefault(inside, StartingPoint(origin, inside))
+    return tuple(points.values())
