@@ -15,7 +15,7 @@ from ..spaces.pruning_types import PRUNING_TYPES
 if TYPE_CHECKING:
     from ..search.run_folder import Run, TrialRecord
 
-_HEAD = ("trial", "state", "origin", "reason", "samples", "inherited_samples", "ancestor")
+_HEAD = ("trial", "state", "origin", "reason", "samples", "inherited_samples", "ancestor", "rung")
 _TAIL = (
     *("latency_source", "latency_error", "on_front", "feasible", "precision"),
     *("predicted_latency_ms", "slower_than"),
@@ -33,11 +33,11 @@ def trials_csv(run: Run) -> str:
     """Return the trials as CSV text.
 
     Columns: the trial's number, state, origin and reason; the samples it was trained on, those that the weights it
-    started from had seen, and the trial that these are of; every metric as the search saw it; the latency's
-    source and relative error; whether it is on the front and feasible; its precision; the latency predicted before it
-    was trained; the trial that keeps more and is faster beyond the error, if there is one; seconds by step; then
-    ``kept:GROUP`` with the channels kept for each group, or, in words, the weights. A number that was not measured is
-    an empty cell.
+    started from had seen, the trial that these are of, and its rung of the ladder; every metric as the search saw it;
+    the latency's source and relative error; whether it is on the front and feasible; its precision; the latency
+    predicted before it was trained; the trial that keeps more and is faster beyond the error, if there is one; seconds
+    by step; then ``kept:GROUP`` with the channels kept for each group, or, in words, the weights. A number that was not
+    measured is an empty cell.
     """
     metrics = _union(t.configuration.metrics for t in run.trials if t.configuration is not None)
     steps = _union(t.seconds for t in run.trials)
@@ -66,7 +66,7 @@ def _union(names: Iterable[Iterable[str]]) -> list[str]:
 def _head(trial: TrialRecord) -> list[Any]:
     c = trial.configuration
     training = [None, None, None] if c is None else [c.samples, c.inherited_samples, c.ancestor]
-    return [trial.number, trial.state, trial.origin, trial.reason, *training]
+    return [trial.number, trial.state, trial.origin, trial.reason, *training, trial.rung]
 
 
 def _metrics(trial: TrialRecord, names: list[str]) -> list[Any]:

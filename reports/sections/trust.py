@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import formatting as fmt
 from ..rank_correlation import rank_correlation
+from .ladder import ladder
 from .networks import Network, dense_network, latency_words, picked
 from .on_device import on_device
 
@@ -29,6 +30,7 @@ def trust(run: Run) -> dict[str, Any]:
         "slower": [{"trial": slow, "than": fast} for slow, fast in sorted(run.slower_than.items())],
         "on_device": on_device(run),
         "rungs": rung_correlation(run),
+        "ladder": ladder(run),
         "audit": screen_audit(run),
         "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
         "samples": run.info.samples,

@@ -171,3 +171,25 @@ def test_commands_quote_what_a_shell_would_split(runs: ModuleType, tmp_path: Pat
     assert f"'{tmp_path}/a run; rm'" in export_command(run, 2)
     titles = [item["title"] for item in reproduce(run)["commands"]]
     assert titles[:3] == ["Search again", "Export the knee", "Check the export"]
+
+
+def test_the_report_says_who_climbed_the_ladder_and_whether_the_rungs_agree(runs: ModuleType, tmp_path: Path) -> None:
+    def on(rung: int, accuracy: float, kept: float, origin: str, samples: int) -> Any:
+        return runs.Trial(runs.metrics(accuracy, kept, 100), kept, origin, attributes={"rung": rung}, samples=samples)
+
+    # Of five candidates four climb; the order of two neighbours changes on the way.
+    trials = (
+        runs.TRIALS[0],
+        *(on(0, a, 0.1 * (i + 1), "sampler", 0) for i, a in enumerate((0.5, 0.6, 0.7, 0.8, 0.3))),
+        *(on(1, a, 0.1 * (i + 1), f"rung 1, trial {i + 1}", 250) for i, a in enumerate((0.7, 0.8, 0.91, 0.90))),
+        on(2, 0.93, 0.3, "rung 2, trial 8", 750),
+    )
+    found = trust(runs.write_run(tmp_path / "run", trials=trials, final=None, constraints=()))["ladder"]
+    assert [(row["rung"], row["samples"], row["candidates"], row["climbed"]) for row in found] == [
+        (0, 0, 5, 4), (1, 250, 4, 1), (2, 1000, 1, 0),
+    ]  # fmt: skip
+    assert [row["rank"] for row in found] == ["0.80", "not measured", "not measured"]
+
+
+def test_a_run_without_a_ladder_shows_none(known_run: Any) -> None:
+    assert trust(known_run)["ladder"] == []

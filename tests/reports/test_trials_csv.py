@@ -29,6 +29,7 @@ def test_a_complete_trial_has_all_its_numbers(rows: list[dict[str, str]]) -> Non
     assert row["state"] == "complete"
     assert row["origin"] == "uniform 0.50"
     assert row["samples"] == "4000"
+    assert row["rung"] == ""
     assert float(row["accuracy"]) == 0.965
     assert float(row["latency_ms"]) == 0.20  # as the search saw it, not as it was timed again
     assert row["latency_source"] == "measured"
