@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from ..spaces.inputs import Inputs, call, map_tensors, tensors_of
+from ..spaces.inputs import Inputs, call, tensors_of
 from .counting import element_bytes
 from .hardware.onnxruntime_session import open_session
 from .hardware.recording import evaluating, tensors_in
@@ -41,18 +43,22 @@ class OnnxNetwork(nn.Module):
         """Return the outputs for inputs of any batch size."""
         inputs: Any = args[0] if self._one_tensor else kwargs or args
         count = len(tensors_of(inputs)[0])
-        rows = [self._single(map_tensors(lambda t, r=r: _row(t, r, count), inputs)) for r in range(count)]
-        joined = iter(torch.cat(parts) if parts[0].dim() else torch.stack(parts) for parts in zip(*rows, strict=True))
+        feed = {n: np.ascontiguousarray(array) for n, array in onnx_feed(inputs).items() if n in self._used}
+        rows = [self._single({n: _row(array, r, count) for n, array in feed.items()}) for r in range(count)]
+        joined = iter(_joined(parts) for parts in zip(*rows, strict=True))
         found = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
         return tree_map(lambda leaf: found.get(id(leaf), leaf), self._structure)
 
-    def _single(self, inputs: Inputs) -> list[torch.Tensor]:
-        feed = {name: array for name, array in onnx_feed(inputs).items() if name in self._used}
-        return [torch.from_numpy(array) for array in self._session.run(self._names, feed)]
+    def _single(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(self._names, feed)
 
 
-def _row(tensor: torch.Tensor, row: int, count: int) -> torch.Tensor:
-    return tensor[row : row + 1] if tensor.dim() and len(tensor) == count else tensor
+def _row(array: np.ndarray, row: int, count: int) -> np.ndarray:
+    return array[row : row + 1] if array.ndim and len(array) == count else array
+
+
+def _joined(parts: Sequence[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(parts) if np.ndim(parts[0]) else np.stack(parts))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from .data import as_network_input, batches
 from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
 from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
+from .hardware.cost import deployed_precision
 from .hardware.device import Device
 from .hardware.estimate import candidate_cost_model_for, cost_model_for
 from .mixed_precision import MixedPrecision
@@ -32,8 +31,10 @@ from .onnx_network import Deployed, deploy
 from .quantisation import digest
 from .ranking_samples import ranking_samples
 from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from .scored_network import ScoredNetworks
 from .scoring import score, validation_loss
 from .sparse_size import with_sparse_size
+from .step_clock import StepClock
 from .task import Task
 from .weights_file import load_weights, read_weights, save_weights
 
@@ -59,6 +60,7 @@ class TaskEvaluator:
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _candidate_cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _dense_evaluation: Evaluation | None = field(default=None, init=False, repr=False)
+    _scored: ScoredNetworks | None = field(default=None, init=False, repr=False)
     _squared_gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -74,6 +76,13 @@ class TaskEvaluator:
         if self._cost_model is None:
             self._cost_model = cost_model_for(self.device, threads=self.threads)
         return self._cost_model
+
+    @property
+    def scored(self) -> ScoredNetworks:
+        """Makes what candidates' accuracies are taken of."""
+        if self._scored is None:
+            self._scored = ScoredNetworks(self.task, self.threads)
+        return self._scored
 
     @property
     def candidate_cost_model(self) -> CostModel:
@@ -98,7 +107,7 @@ class TaskEvaluator:
     def _evaluate(self, request: EvaluationRequest) -> Evaluation:
         if request.samples == 0 and request.policy == Policy.dense(self.graph):
             return self._as_brought(request)
-        clock = _Clock()
+        clock = StepClock()
         generator = torch.Generator().manual_seed(request.seed)
         with clock.step("prune"):
             model = self.recalibrated(request.policy, request.ancestor)
@@ -108,10 +117,10 @@ class TaskEvaluator:
             masks = masks_of(model, self.graph, request.policy)
             model = fine_tune(model, self.task, request.samples, generator, masks=masks)
         with clock.step("cost"):
-            deployed = self.deployed(model, request.policy.precision)
-            cost = self._cost(model, request.policy, deployed.onnx)
+            scored = self.scored.of(model, request.policy.precision)
+            cost = self._cost(model, request.policy, self._file(scored, request.policy))
         with clock.step("validate"):
-            scores = self._scores(deployed.network)
+            scores = self._scores(scored.network)
             recalibrated = scores["accuracy"] if recalibrated is None else recalibrated
         if request.weights_path is not None:
             save_weights(model, Path(request.weights_path))
@@ -143,8 +152,10 @@ class TaskEvaluator:
         return self._dense_evaluation
 
     def _looked_at(self) -> Evaluation:
-        scores = self._scores(self.dense_model)
-        cost = self._cost(self.dense_model, Policy.dense(self.graph))
+        policy = Policy.dense(self.graph)
+        scored = self.scored.of(self.dense_model, policy.precision)
+        scores = self._scores(scored.network)
+        cost = self._cost(self.dense_model, policy, self._file(scored, policy))
         metrics = {**scores, "accuracy_recalibrated": scores["accuracy"], **cost_metrics(cost)}
         return Evaluation(metrics, cost.source, cost.latency_error, 0)
 
@@ -264,6 +275,11 @@ class TaskEvaluator:
         file = None if found.onnx is None else digest(found.onnx)
         return FinishedNetwork(trial, metrics, cost.source, cost.latency_error, layers, file)
 
+    def _file(self, scored: Deployed, policy: Policy) -> bytes | None:
+        """Return the file that was scored, if it is the one that runs on the device: some run int8 alone."""
+        same = policy.precision == deployed_precision(self.device, policy.precision)
+        return scored.onnx if same else None
+
     def _cost(self, model: nn.Module, policy: Policy, onnx: bytes | None = None) -> Cost:
         costs = self.candidate_cost_model
         cost = costs.estimate(model, self.task.example_input, precision=policy.precision, onnx=onnx)
@@ -285,16 +301,3 @@ def cost_metrics(cost: Cost) -> dict[str, float | None]:
         "peak_memory_bytes": cost.peak_memory_bytes,
         "energy_mj": cost.energy_mj,
     }
-
-
-class _Clock:
-    """Adds up wall time by step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -24,9 +24,9 @@ PATH = "path"
 """First word of the origin of a network of the path."""
 
 LADDERS: tuple[Ladder, ...] = (
+    knapsack_ladder,
     uniform_ladder,
     zeroing_ladders,
-    knapsack_ladder,
     threshold_sweep,
     sensitivity_ladder,
     global_ladder,

@@ -1,0 +1,103 @@
+"""What a candidate's accuracy is taken of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from espalier import Task
+from espalier.evaluators import scored_network
+from espalier.evaluators.onnx_network import OnnxNetwork
+from espalier.evaluators.scored_network import ScoredNetworks
+from espalier.evaluators.scoring import score
+from espalier.spaces.inputs import network_channels_last
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+class Unknown(nn.Module):
+    """Has an operator that no exporter knows."""
+
+    def forward(self, x):
+        return torch.linalg.eigvals(x.mean(1)).abs()[:, :4] + x.mean()
+
+
+def trained() -> nn.Module:
+    torch.manual_seed(0)
+    return network_channels_last(Small().eval())
+
+
+@pytest.fixture
+def task() -> Task:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(200, 3, 8, 8, generator=generator)
+    labels = torch.randint(4, (200,), generator=generator)
+    data = (images, labels)
+    return Task(
+        name="small",
+        model=trained,
+        example_input=torch.zeros(1, 3, 8, 8),
+        train=data,
+        validation=data,
+        test=data,
+        loss=F.cross_entropy,
+        metric="accuracy",
+    )
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scored_network, "LEAST_MACS", 1.0)
+
+
+@pytest.mark.usefixtures("long")
+def test_the_file_has_the_accuracy_of_the_network(task: Task) -> None:
+    model = trained()
+    found = ScoredNetworks(task).of(model, "fp32")
+    assert isinstance(found.network, OnnxNetwork)
+    assert found.onnx is not None
+    assert score(found.network, task, task.validation) == score(model, task, task.validation)
+    inputs = task.validation[0][:5]
+    assert torch.allclose(found.network(inputs), model(inputs), atol=1e-5)
+
+
+def test_where_little_is_to_be_scored_the_network_itself_is(task: Task) -> None:
+    model = trained()
+    found = ScoredNetworks(task).of(model, "fp32")
+    assert (found.network, found.onnx) == (model, None)
+
+
+@pytest.mark.usefixtures("long")
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"validation": TensorDataset(torch.randn(8, 3, 8, 8), torch.zeros(8, dtype=torch.long))},
+        {"validation": (torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long))},
+        {"evaluate": lambda model, data: float(isinstance(model, Small))},
+    ],
+    ids=["samples of any shape", "another shape", "a loop of its own"],
+)
+def test_a_task_that_a_file_cannot_be_scored_on_keeps_its_network(task: Task, other: dict[str, object]) -> None:
+    model = trained()
+    assert ScoredNetworks(dataclasses.replace(task, **other)).of(model, "fp32").network is model
+
+
+@pytest.mark.usefixtures("long")
+def test_what_cannot_be_exported_is_scored_as_it_is(task: Task) -> None:
+    model = Unknown().eval()
+    networks = ScoredNetworks(task)
+    assert networks.of(model, "fp32").network is model
+    assert networks.of(trained(), "fp32").onnx is None
