@@ -21,15 +21,18 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
 from ..spaces.groups import Graph
 from ..spaces.policy import Choice, Policy
+from .effort import LAST_SHARE, PATH_SHARE
 from .options import SearchOptions
 
 CALIBRATION = "calibration.csv"
 MOST_SECONDS = 45.0
 BUDGET_SHARE = 0.05
+CANDIDATES_SHARE = 0.25
 LEAST_TRIALS = 40
 LEAST_SECONDS = 15.0
-"""A calibration unasked for takes 45 s, or a twentieth of the budget if that is less. Runs of fewer than 40 trials, or
-whose budget leaves it less than 15 s, do without: it would cost more than it saves."""
+"""A calibration unasked for takes 45 s, or a twentieth of the budget if that is less; where most of the budget goes to
+the path and the last step, a quarter of what is left for the candidates that it judges. Runs of fewer than 40 trials,
+or whose budget leaves it less than 15 s, do without: it would cost more than it saves."""
 _PREDICTED = ("latency_ms", "macs", "params")
 _STEPS = (8, 16)
 
@@ -40,10 +43,18 @@ def seconds_for(options: SearchOptions, device: Device) -> float:
     """Return how long to calibrate for; 0 is not at all."""
     if options.calibrate is False or device.cost_model != "measured" or device.runtime != "onnxruntime":
         return 0.0
-    share = MOST_SECONDS if options.budget is None else min(MOST_SECONDS, BUDGET_SHARE * options.budget)
+    share = min(MOST_SECONDS, _affordable(options))
     if options.calibrate:
         return max(share, LEAST_SECONDS)
     return share if options.trials >= LEAST_TRIALS and share >= LEAST_SECONDS else 0.0
+
+
+def _affordable(options: SearchOptions) -> float:
+    if options.budget is None:
+        return math.inf
+    if options.inherit and options.samples is None:
+        return CANDIDATES_SHARE * (1 - PATH_SHARE - LAST_SHARE) * options.budget
+    return BUDGET_SHARE * options.budget
 
 
 @dataclass(frozen=True)
