@@ -212,9 +212,11 @@ def show_dry_run(found: DryRun) -> None:
             [(frozen.name, str(frozen.channels), frozen.reason) for frozen in found.frozen],
         )
     print(f"Policies in the space: {found.size:.4g}; starting points among the trials: {found.starting_points}.")
-    print(f"Fidelity: {fmt.plural(found.samples, 'training sample')} for each candidate.")
+    full = " trained in full; off the path only the best are" if found.climbs else ""
+    print(f"Fidelity: {fmt.plural(found.samples, 'training sample')} for each candidate{full}.")
     each, whole = fmt.duration(found.evaluation_seconds), fmt.duration(found.seconds)
-    print(f"Estimated time: {whole} ({each} for the one candidate tried).")
+    at_most = "at most " if found.climbs else ""
+    print(f"Estimated time: {at_most}{whole} ({each} for the one candidate tried).")
 
 
 def _widths(widths: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from ..evaluators.task import Task
 from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
 from .baseline_record import BASELINES
+from .fidelity_ladder import climbs
 from .options import SearchOptions
 from .starting_points import Known, starting_points
 from .subject import Subject, prepare
@@ -31,12 +32,14 @@ class DryRun:
     starting_points: int
     """How many of the trials are starting points."""
     samples: int
-    """Fidelity: training samples that each candidate would be fine-tuned on."""
+    """Fidelity: training samples that each candidate would be fine-tuned on in full."""
     evaluation_seconds: float
     """Wall time of the one evaluation that was tried: half of every group removed."""
     seconds: float
     """Estimated wall time of the whole search, with its baselines where they are asked for; workers are taken to run
-    without hindering each other."""
+    without hindering each other. Where candidates climb a ladder it is the most it can be: few are trained in full."""
+    climbs: bool
+    """Whether candidates off the path climb a ladder of fidelities."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -102,4 +105,5 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
         samples=subject.samples,
         evaluation_seconds=each,
         seconds=min(whole, limit) + beside,
+        climbs=climbs(options, rankings=bool(subject.rankings)),
     )

@@ -16,6 +16,7 @@ from ..evaluators.configuration import Configuration
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.pareto import Point, crowding, ranks
 from .effort import LEAST_SAMPLES
+from .options import SearchOptions
 
 FACTOR = 4
 """A rung has so many times the training of the one below."""
@@ -44,6 +45,11 @@ def rungs(samples: int) -> tuple[int, ...]:
     """Return the rungs, in samples of training of a candidate's own: none at first, in the end ``samples``."""
     between = samples // FACTOR
     return (0, between, samples) if between >= LEAST_SAMPLES else (0, samples)
+
+
+def climbs(options: SearchOptions, *, rankings: bool) -> bool:
+    """Return whether the candidates of a search climb a ladder; what is pruned without rankings inherits nothing."""
+    return options.ladder and options.inherit and rankings and options.samples is None
 
 
 @dataclass

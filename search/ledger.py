@@ -23,6 +23,7 @@ from .heritage import Heritage
 from .running_front import RunningFront
 from .training_log import TrainingLog, network_of
 from .trial_record import (
+    ABANDONED,
     DUPLICATE_OF,
     EVALUATION,
     REASON,
@@ -176,6 +177,12 @@ class Ledger:
         trial.set_user_attr(REASON, reason)
         self._study.tell(trial, state=TrialState.PRUNED)
         self.rejected += 1
+
+    def drop(self, trial: Trial, reason: str) -> None:
+        """Tell the study that ``trial`` is not tried; its policy may be tried by a later one."""
+        trial.set_user_attr(REASON, reason)
+        trial.set_user_attr(ABANDONED, True)
+        self._study.tell(trial, state=TrialState.FAIL)
 
     def repeat(self, trial: Trial, outcome: Outcome) -> None:
         """Tell the study that ``trial`` came out as an equal policy did before; samplers learn from that too."""

@@ -21,7 +21,7 @@ from .last_step import LAST_STEP, MoreTraining
 from .ledger import Ledger
 from .screen import CostScreen
 from .starting_points import DENSE, GIVEN, PATH, StartingPoint
-from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RUNG
+from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RETRY_OF, RUNG
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""
@@ -143,7 +143,23 @@ class Proposer:
     def _again(self, policy: Policy, attributes: Mapping[str, Any]) -> Trial:
         values = check_values(self._space.values(policy), self._space)
         self._study.enqueue_trial(values, user_attrs=dict(attributes))
-        return self._study.ask(self._distributions)
+        # The study hands out what was queued first: what a killed search left may still be there.
+        while not self._is_that(trial := self._study.ask(self._distributions), policy, attributes):
+            self._settle(trial)
+        return trial
+
+    def _is_that(self, trial: Trial, policy: Policy, attributes: Mapping[str, Any]) -> bool:
+        alike = RETRY_OF not in trial.user_attrs and _origin(trial) == attributes[ORIGIN]
+        return alike and self._space.policy(trial.params).key == policy.key
+
+    def _settle(self, trial: Trial) -> None:
+        """End a trial that an earlier search left, once all the networks asked for are evaluated."""
+        self._queued = max(0, self._queued - 1)
+        outcome = self._ledger.outcome(self._space.policy(trial.params))
+        if outcome is not None:
+            self._ledger.repeat(trial, outcome)
+        else:
+            self._ledger.drop(trial, "all networks asked for are evaluated")
 
     @property
     def has_queued(self) -> bool:

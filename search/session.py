@@ -19,7 +19,7 @@ from .coordinator import Coordinator
 from .effort import Effort
 from .event_log import LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
-from .fidelity_ladder import FidelityLadder, rungs
+from .fidelity_ladder import FidelityLadder, climbs, rungs
 from .finish import finish
 from .heritage import Heritage
 from .interrupts import Interrupts
@@ -185,8 +185,8 @@ class Session:
 
     def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
         objectives, constraints = self.options.parsed_objectives, info.parsed_constraints
-        climbs = self.options.ladder and self._inherits and self.options.samples is None
-        ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbs else None
+        climbing = climbs(self.options, rankings=bool(self.subject.rankings))
+        ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbing else None
         return Ledger(
             study,
             self.folder,

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from espalier.errors import Interrupted
 from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.evaluators.pareto import crowding, ranks
+from espalier.evaluators.request import Evaluation, EvaluationRequest
+from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search import fidelity_ladder
 from espalier.search.fidelity_ladder import FidelityLadder, Promotion, rungs
 from espalier.search.run_folder import Run
@@ -121,21 +124,25 @@ def run(tiny_task: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return run_search(tiny_task, out=folder, trials=14, threads=1, objectives="accuracy,size")
 
 
-def test_candidates_climb_from_their_own_weights(run: Run):
+def check_climbs(run: Run) -> None:
     known = {c.trial: c for c in run.configurations}
     levels = rungs(run.info.samples)
-    assert {t.rung for t in run.trials} == {None, *range(len(levels))}
-    assert all(known[t.number].samples == 0 for t in run.trials if t.rung == 0 and t.state == "complete")
-    for trial in (t for t in run.trials if t.rung):
+    for trial in (t for t in run.trials if t.rung and t.configuration is not None):
         before = known[int(trial.origin.split()[-1])]
         found = known[trial.number]
         assert trial.origin.startswith(f"rung {trial.rung}, trial ")
         assert found.policy == before.policy
         if before.samples:
             assert (found.ancestor, found.inherited_samples) == (before.trial, before.seen_samples)
-            assert found.samples == levels[trial.rung] - before.samples
+            assert found.samples == levels[trial.rung or 0] - before.samples
         else:
-            assert found.samples == levels[trial.rung]
+            assert found.samples == levels[trial.rung or 0]
+
+
+def test_candidates_climb_from_their_own_weights(run: Run):
+    assert {t.rung for t in run.trials} == {None, 0, 1, 2}
+    assert all(t.configuration.samples == 0 for t in run.trials if t.rung == 0 and t.configuration is not None)
+    check_climbs(run)
 
 
 def test_no_more_climb_than_one_in_three_and_the_front(run: Run):
@@ -157,6 +164,30 @@ def test_a_run_goes_on_where_its_ladder_stood(run: Run, tiny_task: str):
     origins = [t.origin for t in again.trials if t.rung]
     assert climbed.items() <= {t.number: t.origin for t in again.trials if t.rung}.items()
     assert len(origins) == len(set(origins))
+
+
+def test_a_climb_that_was_interrupted_is_made_again_by_the_same_candidate(
+    tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said = {"threads": 1, "objectives": "accuracy,size", "trials": 12}
+    evaluate, interrupted = TaskEvaluator.evaluate, []
+
+    def interrupting(self: TaskEvaluator, request: EvaluationRequest) -> Evaluation:
+        again = request.ancestor is not None and request.ancestor.policy == request.policy
+        if again and not interrupted:
+            interrupted.append(request.trial)
+            raise KeyboardInterrupt
+        return evaluate(self, request)
+
+    monkeypatch.setattr(fidelity_ladder, "COMPARABLE", 10.0)
+    monkeypatch.setattr(TaskEvaluator, "evaluate", interrupting)
+    with pytest.raises(Interrupted):
+        run_search(tiny_task, out=tmp_path / "run", **said)
+    run = run_search(tiny_task, out=tmp_path / "run", resume=True, **said)
+    assert [t.state for t in run.trials if t.number in interrupted] == ["abandoned"]
+    assert {t.state for t in run.trials} <= {"complete", "duplicate", "abandoned"}
+    assert any(t.rung == 2 and t.state == "complete" for t in run.trials)
+    check_climbs(run)
 
 
 @pytest.mark.parametrize("option", [{"ladder": False}, {"samples": 256}, {"inherit": False}])
