@@ -6,10 +6,14 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, pstdev
 
+from optuna.distributions import BaseDistribution, IntDistribution
+
 from ...spaces.groups import Group
 from ...spaces.policy import Choice, Policy
 from ...spaces.search_space import SearchSpace
 from ..sensitivity_table import LEAST_LOSS, SensitivityTable, Step
+
+DROPPED = "dropped"
 
 
 def bent(space: SearchSpace, table: SensitivityTable, level: float, *, temperature: float, dropped: int = 0) -> Policy:
@@ -46,6 +50,17 @@ def placed(
     for name in droppable(table)[:dropped]:
         choices[name] = next(step.choice for step in table.steps[name] if step.drops)
     return space.policy(space.values(Policy.of(space.graph, choices)))
+
+
+def with_branches(found: Mapping[str, BaseDistribution], table: SensitivityTable) -> Mapping[str, BaseDistribution]:
+    """Return what there is to choose and, where branches may be dropped, how many of them go."""
+    branches = len(droppable(table))
+    return {**found, DROPPED: IntDistribution(0, branches)} if branches else found
+
+
+def count_dropped(values: Mapping[str, float]) -> int:
+    """Return how many branches go."""
+    return int(values.get(DROPPED, 0))
 
 
 def droppable(table: SensitivityTable) -> Sequence[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
 from ..sensitivity_table import SensitivityTable
-from .bending import bent, droppable
+from .bending import bent, count_dropped, with_branches
 
 SPARSEST = 0.95
 HOTTEST = 2.0
@@ -27,14 +27,10 @@ class LevelTemperature:
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """Level, temperature and the number of branches dropped."""
-        found: dict[str, BaseDistribution] = {
-            "level": FloatDistribution(0.0, SPARSEST),
-            "temperature": FloatDistribution(0.0, HOTTEST),
-        }
-        branches = len(droppable(self.table))
-        return found | ({"dropped": IntDistribution(0, branches)} if branches else {})
+        numbers = {"level": FloatDistribution(0.0, SPARSEST), "temperature": FloatDistribution(0.0, HOTTEST)}
+        return with_branches(numbers, self.table)
 
     def policy(self, values: Mapping[str, float]) -> Policy:
         """Return the policy."""
         level, temperature = values["level"], values["temperature"]
-        return bent(self.space, self.table, level, temperature=temperature, dropped=int(values.get("dropped", 0)))
+        return bent(self.space, self.table, level, temperature=temperature, dropped=count_dropped(values))
