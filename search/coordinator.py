@@ -111,6 +111,8 @@ class Coordinator:
         if self._all_tried() or self.patience.is_over:
             return self._climbing() or self._further()
         waiting = self.proposer.has_queued or self.proposer.path_to_come(self._in_flight.values())
+        if not waiting:
+            self.effort.end_path(self._elapsed())
         if self.last_step.is_due(self._elapsed()) and not waiting:
             further = self._further()
             # Where no member is worth more training, as where none is faster yet, the time goes to other candidates.

@@ -33,12 +33,18 @@ class Effort:
     path: PathTraining = field(default_factory=PathTraining)
     _began: float | None = field(default=None, init=False)
     """When candidates did; ``None`` where none can be trained on."""
+    _path_ended: float | None = field(default=None, init=False)
     _overhead: float = field(default=0.0, init=False)
     """Seconds of a candidate that are no training."""
 
     def begin(self, elapsed: float) -> None:
         """Take in when candidates begin, in a search whose networks can be trained on."""
         self._began = elapsed
+
+    def end_path(self, elapsed: float) -> None:
+        """Take in that no network of the path is still to be trained; only the first time counts."""
+        if self._path_ended is None:
+            self._path_ended = elapsed
 
     def on_path(self, policy: Policy, later: Iterable[Policy], elapsed: float) -> int:
         """Return the samples of a network of the path, from which others are to come ``later``.
@@ -66,7 +72,12 @@ class Effort:
         """Return when members of the front come before new candidates; ``None`` where the search has no last step."""
         if self.budget is None or self._began is None:
             return None
-        return self.budget - LAST_SHARE * (self.budget - self._began)
+        whole = self.budget - self._began
+        latest = self.budget - LAST_SHARE * whole
+        if self._path_ended is None or not self.path.levels:
+            return latest
+        # What a path that ended early leaves over is the last step's, as new candidates add less to a front.
+        return min(latest, self._path_ended + (1 - PATH_SHARE - LAST_SHARE) * whole)
 
     @property
     def overhead(self) -> float:

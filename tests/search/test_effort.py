@@ -93,6 +93,26 @@ def test_a_path_takes_its_share_of_the_time():
     assert effort.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
 
 
+def test_what_a_path_leaves_over_is_the_last_steps():
+    effort = Effort(1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
+    effort.begin(100.0)
+    effort.end_path(200.0)
+    effort.end_path(300.0)
+    between = (1 - PATH_SHARE - LAST_SHARE) * 400
+    assert effort.last_step_begins() == pytest.approx(200 + between)
+    late = Effort(1000, 500.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
+    late.begin(100.0)
+    late.end_path(400.0)
+    assert late.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+
+
+def test_without_a_path_candidates_have_their_time():
+    effort = Effort(1000, 500.0, rate=100.0)
+    effort.begin(100.0)
+    effort.end_path(100.0)
+    assert effort.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+
+
 def test_without_a_budget_every_candidate_gets_the_same():
     effort = Effort(1000, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.1),)))
     assert effort.on_path(BIG, [], 5.0) == effort.off_path(None) == 1000
