@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -60,7 +61,6 @@ class TaskEvaluator:
     _cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _candidate_cost_model: CostModel | None = field(default=None, init=False, repr=False)
     _dense_evaluation: Evaluation | None = field(default=None, init=False, repr=False)
-    _scored: ScoredNetworks | None = field(default=None, init=False, repr=False)
     _squared_gradients: Mapping[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -77,12 +77,10 @@ class TaskEvaluator:
             self._cost_model = cost_model_for(self.device, threads=self.threads)
         return self._cost_model
 
-    @property
+    @cached_property
     def scored(self) -> ScoredNetworks:
         """Makes what candidates' accuracies are taken of."""
-        if self._scored is None:
-            self._scored = ScoredNetworks(self.task, self.threads)
-        return self._scored
+        return ScoredNetworks(self.task, self.threads)
 
     @property
     def candidate_cost_model(self) -> CostModel:

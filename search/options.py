@@ -64,13 +64,11 @@ class SearchOptions(BaseModel):
     inherit: bool = True
     """Whether candidates start from the weights of larger ones that were trained before them."""
     ladder: bool = True
-    """Whether candidates off the path climb a ladder of fidelities: only the best are trained in full. Without
-    inherited weights, and where ``samples`` is given, all are trained alike."""
+    """Whether only the best candidates off the path are trained in full; where ``samples`` is given all are."""
     data: str | None = None
     """Folder where the task's data lie, for tasks that need one."""
-
     calibrate: bool | None = None
-    """Whether this machine is calibrated for the network before the search; ``None``: where that pays."""
+    """Whether this machine is calibrated for the network; ``None``: where that pays."""
     baselines: bool = False
     """Whether uniform pruning is run beside the search, at equal budget, to hold its front against."""
     start: tuple[dict[str, Any], ...] = ()
