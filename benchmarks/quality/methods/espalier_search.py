@@ -112,3 +112,4 @@ def _candidates(setting: Setting, run: Run, watcher: Watcher) -> Iterator[Candid
 METHODS.add("espalier", EspalierSearch())
 METHODS.add("espalier-channels", EspalierSearch(types=("channel",)))
 METHODS.add("espalier-no-inherit", EspalierSearch(inherit=False))
+METHODS.add("espalier-no-ladder", EspalierSearch(ladder=False))
