@@ -7,7 +7,9 @@ Pareto approach", IEEE TEC 1999. Points are tuples to *minimise* in every coordi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 Point = tuple[float, ...]
 
@@ -33,15 +35,24 @@ def ranks(points: Sequence[Point]) -> list[int]:
     Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE TEC 2002.
     """
     found = [0] * len(points)
-    left = list(range(len(points)))
-    rank = 0
-    while left:
-        front = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
+    for rank, front in enumerate(fronts(points)):
         for i in front:
             found[i] = rank
-        left = [i for i in left if i not in front]
-        rank += 1
     return found
+
+
+def fronts(points: Sequence[Point]) -> Iterator[list[int]]:
+    """Yield the indices of the front, then those of the front of the others, and so on, until all are told."""
+    if not points:
+        return
+    values = np.asarray(points, dtype=float)
+    one, other = values[:, None], values[None]
+    dominates_it: np.ndarray = np.logical_and(np.all(one <= other, axis=2), np.any(one < other, axis=2))
+    left = np.arange(len(points))
+    while left.size:
+        on_front = ~dominates_it[np.ix_(left, left)].any(axis=0)
+        yield left[on_front].tolist()
+        left = left[~on_front]
 
 
 def crowding(points: Sequence[Point]) -> list[float]:

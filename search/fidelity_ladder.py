@@ -14,7 +14,7 @@ from typing import Any
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.objectives import Constraint, Objective
-from ..evaluators.pareto import Point, crowding, ranks
+from ..evaluators.pareto import Point, crowding, dominates, fronts
 from .effort import LEAST_SAMPLES
 from .options import SearchOptions
 
@@ -24,6 +24,8 @@ ONE_IN = 3
 """Of so many candidates of comparable cost the best one climbs."""
 COMPARABLE = 1.25
 """Costs up to so many times each other are comparable."""
+MOST_PEERS = 48
+"""Of more that are comparable the nearest count."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Promotion:
 class _Entry:
     configuration: Configuration
     point: Point
-    cost: float
+    log_cost: float
 
 
 def rungs(samples: int) -> tuple[int, ...]:
@@ -69,6 +71,8 @@ class FidelityLadder:
     """By rung and policy: those that climbed further stay, as others are held against them."""
     _left: set[tuple[int, Any]] = field(default_factory=set, init=False)
     """Rungs and policies that climbed, or tried to."""
+    _unjudged: set[tuple[int, Any]] = field(default_factory=set, init=False)
+    """Rungs and policies that may be among the best since another of comparable cost came."""
 
     @property
     def is_used(self) -> bool:
@@ -79,8 +83,11 @@ class FidelityLadder:
         """Take in what a candidate came to at a rung."""
         point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self.objectives)
         costs = (configuration.metrics[o.name] for o in self.objectives if o.direction == "minimize")
-        entry = _Entry(configuration, point, float(next(costs, None) or 0.0))
-        self._entries.setdefault(rung, {})[configuration.policy.key] = entry
+        cost = float(next(costs, None) or 0.0)
+        entry = _Entry(configuration, point, math.log(cost) if cost > 0 else 0.0)
+        entries = self._entries.setdefault(rung, {})
+        entries[configuration.policy.key] = entry
+        self._unjudged.update((rung, other.configuration.policy.key) for other in self._peers(entry, rung))
         self._left.update((below, configuration.policy.key) for below in range(rung))
 
     def keeps(self, trial: int) -> bool:
@@ -123,16 +130,34 @@ class FidelityLadder:
         costs = (c for c in self.constraints if c.objective.direction == "minimize")
         return all(constraint.violation(configuration.metrics) <= 0 for constraint in costs)
 
+    def _peers(self, entry: _Entry, rung: int) -> list[_Entry]:
+        """Return those of comparable cost, the entry itself first."""
+        others = (other for other in self._entries[rung].values() if other is not entry)
+        apart = ((abs(other.log_cost - entry.log_cost), other) for other in others)
+        near = sorted((each for each in apart if each[0] <= math.log(COMPARABLE)), key=lambda each: each[0])
+        return [entry, *(other for _, other in near[: MOST_PEERS - 1])]
+
     def _is_among_the_best(self, entry: _Entry, rung: int) -> bool:
-        peers = [other for other in self._entries[rung].values() if _comparable(entry, other)]
-        points = [peer.point for peer in peers]
-        order = list(zip(ranks(points), (-distance for distance in crowding(points)), strict=True))
-        own = order[peers.index(entry)]
-        better = sum(each < own for each in order)
-        return better < len(peers) // ONE_IN
+        place = (rung, entry.configuration.policy.key)
+        if place not in self._unjudged:
+            return False
+        best = _is_best([peer.point for peer in self._peers(entry, rung)])
+        if not best:
+            self._unjudged.remove(place)
+        return best
 
 
-def _comparable(one: _Entry, other: _Entry) -> bool:
-    if one is other or one.cost <= 0 or other.cost <= 0:
-        return True
-    return abs(math.log(one.cost / other.cost)) <= math.log(COMPARABLE)
+def _is_best(points: Sequence[Point], own: int = 0) -> bool:
+    """Return whether a point is among the best third, by non-dominated rank and then by how far apart others are."""
+    most = len(points) // ONE_IN
+    if most == 0 or sum(dominates(point, points[own]) for point in points) >= most:
+        return False
+    better = 0
+    for front in fronts(points):
+        if own in front:
+            distances = crowding(points)
+            return better + sum(distances[i] > distances[own] for i in front) < most
+        better += len(front)
+        if better >= most:
+            return False
+    return False

@@ -71,6 +71,15 @@ def test_small_networks_do_not_climb_for_being_small():
     assert climbing == [2, 5]
 
 
+def test_a_candidate_is_judged_anew_when_another_of_its_cost_comes():
+    made = ladder(candidate(0, 0.7, 1.0), candidate(1, 0.6, 1.1))
+    assert made.next(()) is None
+    made.add(0, candidate(2, 0.9, 5.0))
+    assert made.next(()) is None
+    made.add(0, candidate(3, 0.5, 1.05))
+    assert made.next(()) == made.next(()) == Promotion(candidate(0, 0.7, 1.0), 1)
+
+
 def test_who_is_on_the_front_climbs_alone():
     assert ladder(candidate(0, 0.5, 1.0)).next({0}) == Promotion(candidate(0, 0.5, 1.0), 1)
 
