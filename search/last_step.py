@@ -26,6 +26,9 @@ _NUDGE = 0.01
 """Share of the dense score by which a member's is raised, to see what that adds."""
 _LEAST_DEFICIT = 0.02
 """A network no worse than the dense one may gain from training all the same."""
+LEAST_PART = 0.25
+"""Of what a network was trained so far. While the learning rate rises it loses more than a shorter training mends: of
+29 that were shorter 6 raised the validation score, of 85 longer ones 74 (searches of three networks)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class _Share:
 
     member: Configuration
     seconds: float
+    least: float
+    """Seconds: training it for less is worth nothing."""
     rate: float
 
 
@@ -71,6 +76,8 @@ class LastStep:
     effort: Effort
     options: SearchOptions
     dense: Mapping[str, float | None]
+    has_begun: bool = field(default=False, init=False)
+    """Whether a member was trained on: no new candidates are tried after that."""
     _end: float | None = field(default=None, init=False)
     _given_up: set[int] = field(default_factory=set, init=False)
     _twins: deque[tuple[int, str]] = field(default_factory=deque, init=False)
@@ -103,10 +110,16 @@ class LastStep:
         if (twin := self._twin()) is not None:
             return twin
         left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
-        chosen = max(self._shared(continued, left), key=lambda share: share.seconds, default=None)
-        if chosen is None or chosen.seconds <= 0:
+        shares = [s for s in self._shared(continued, left) if s.seconds > 0]
+        if not shares:
             return None
-        samples = int(chosen.rate * min(left, max(chosen.seconds, self.effort.overhead)))
+        chosen = max(shares, key=lambda share: share.seconds)
+        seconds = max(chosen.seconds, chosen.least)
+        after = left - seconds - self.effort.overhead
+        if all(after < share.least for share in shares if share is not chosen):
+            seconds = left  # nobody else could use the rest
+        self.has_begun = True
+        samples = int(chosen.rate * min(left, seconds))
         return MoreTraining(chosen.member, chosen.member.policy, samples) if samples >= LEAST_SAMPLES else None
 
     def _twin(self) -> MoreTraining | None:
@@ -126,11 +139,16 @@ class LastStep:
             networks.setdefault(network_of(member.policy), []).append(worth)
         barred = self._given_up.union(continued)
         free = {n: each for n, each in networks.items() if barred.isdisjoint(w.member.trial for w in each)}
-        known = [(each, t) for network, each in free.items() if (t := self._training(network, each)) is not None]
+        trained = [(each, t) for network, each in free.items() if (t := self._training(network, each)) is not None]
+        known = [(each, t) for each, t in trained if self._least(t) <= left]
         totals = [sum(worth.gain for worth in each) for each, _ in known]
         shares = filled([training.seconds for _, training in known], totals, self.options.workers * left)
         for (each, training), seconds in zip(known, shares, strict=True):
-            yield _Share(max(each, key=lambda worth: worth.gain).member, seconds, training.rate)
+            member = max(each, key=lambda worth: worth.gain).member
+            yield _Share(member, seconds, self._least(training), training.rate)
+
+    def _least(self, training: Training) -> float:
+        return max(LEAST_PART * training.seconds, self.effort.overhead)
 
     def _training(self, network: Policy, each: Sequence[_Worth]) -> Training | None:
         """Return what training of its own a network had; ``None`` for one that nothing was ever trained of."""

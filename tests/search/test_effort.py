@@ -178,6 +178,22 @@ def test_the_member_that_adds_most_is_trained_first_and_longest():
     assert 0.75 * left < found.samples <= left
 
 
+def test_a_training_too_short_to_mend_anything_is_not_begun():
+    # Four of 100 seconds are left: too few for what was trained for 40 s, enough for what was trained for 10.
+    long, short = (member(1, BIG, 0.7, 0.4), 40.0), (member(2, SMALL, 0.68, 0.35), 10.0)
+    assert last_step(KnownFront(long)).next([], elapsed=96.0) is None
+    found = last_step(KnownFront(long, short)).next([], elapsed=96.0)
+    assert found is not None
+    assert found.member.trial == 2
+
+
+def test_what_nobody_else_could_use_goes_to_the_one_that_is_trained():
+    first, second = (member(1, BIG, 0.7, 0.4), 40.0), (member(2, SMALL, 0.68, 0.35), 36.0)
+    found = last_step(KnownFront(first, second)).next([], elapsed=84.0)
+    assert found is not None
+    assert found.samples == 16_000
+
+
 def test_a_member_being_trained_is_not_trained_twice():
     ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
     found = last_step(ledger).next([1], elapsed=60.0)
