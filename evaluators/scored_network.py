@@ -7,21 +7,26 @@ the other one busy), with the same accuracies. The file is made anyway where it 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from ..errors import EvaluationError
-from ..spaces.inputs import tensors_of
+from ..errors import EvaluationError, describe
+from ..spaces.inputs import call, channels_last, tensors_of
 from .counting import count_macs, element_bytes
-from .data import TensorBatches, batches
+from .data import TensorBatches, as_network_input, batches
 from .onnx_export import export_onnx
 from .onnx_network import Deployed, deploy, deployed_file
 from .task import Task
 
 LEAST_MACS = 1e10
 """Scoring with fewer multiply-accumulates in all takes less time than a session of the runtime takes to open."""
+TOLERANCE = 1e-3
+"""By how much the file's outputs may differ, as a share of the largest output, or of 1 where all are smaller."""
+_COMPARED = 8
+"""Validation samples on which they are compared, for each network."""
 
 
 @dataclass
@@ -45,11 +50,29 @@ class ScoredNetworks:
         """
         if element_bytes(precision) == 4 and self._by_file(model):
             try:
-                onnx = export_onnx(model, self.task.example_input)
-                return deployed_file(model, self.task, onnx, threads=self.threads)
-            except EvaluationError:
-                self._pays = False  # what the exporter does not know it will not know of a smaller network either
+                return self._as_file(model)
+            except EvaluationError as error:
+                self._pays = False  # what fails for one network will fail for a smaller one too
+                warnings.warn(
+                    f"accuracies are taken in PyTorch, which takes longer: {error} Nothing else changes.", stacklevel=2
+                )
         return deploy(model, self.task, precision, threads=self.threads)
+
+    def _as_file(self, model: nn.Module) -> Deployed:
+        found = deployed_file(model, self.task, export_onnx(model, self.task.example_input), threads=self.threads)
+        inputs = next(batches(self.task.validation, name="validation").walk(_COMPARED, limit=_COMPARED))[0]
+        inputs = channels_last(as_network_input(inputs, self.task.example_input))
+        with torch.no_grad():
+            wanted = tensors_of(call(model, inputs))
+            try:
+                given = tensors_of(call(found.network, inputs))
+            except Exception as error:  # the runtime's own exceptions share no base but Exception
+                raise EvaluationError(f"ONNX Runtime fails on validation data: {error}") from error
+        if any(_distance(one, other) > TOLERANCE for one, other in zip(wanted, given, strict=True)):
+            remedy = "Look for values in its forward pass that depend on the input."
+            expected = f"the network's own to {TOLERANCE}"
+            raise EvaluationError(describe("the exported file has other outputs", expected=expected, remedy=remedy))
+        return found
 
     def _by_file(self, model: nn.Module) -> bool:
         if self._pays is None:
@@ -71,3 +94,8 @@ class ScoredNetworks:
         samples = batches(self.task.validation, name="validation").samples
         with torch.no_grad():
             return samples * count_macs(model, self.task.example_input) >= LEAST_MACS
+
+
+def _distance(wanted: torch.Tensor, given: torch.Tensor) -> float:
+    scale = max(1.0, float(wanted.double().abs().max()))
+    return float((wanted.double() - given.double()).abs().max()) / scale

@@ -116,8 +116,9 @@ class Coordinator:
         if self.last_step.is_due(self._elapsed()) and not waiting:
             further = self._further()
             # Where no member is worth more training, as where none is faster yet, the time goes to other candidates.
-            over = self.last_step.has_begun or not self.effort.affords_another(self._time_left())
-            if further is not None or over:
+            # Nor does a worker stand idle while others train.
+            over = self.last_step.has_begun and not self._in_flight
+            if further is not None or over or not self.effort.affords_another(self._time_left()):
                 return further
         if not self.proposer.comes_first(self._in_flight.values()) and (climbing := self._climbing()) is not None:
             return climbing

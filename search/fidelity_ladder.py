@@ -141,22 +141,23 @@ class FidelityLadder:
         place = (rung, entry.configuration.policy.key)
         if place not in self._unjudged:
             return False
-        best = _is_best([peer.point for peer in self._peers(entry, rung)])
+        best = _is_best(self._peers(entry, rung))
         if not best:
             self._unjudged.remove(place)
         return best
 
 
-def _is_best(points: Sequence[Point], own: int = 0) -> bool:
-    """Return whether a point is among the best third, by non-dominated rank and then by how far apart others are."""
+def _is_best(entries: Sequence[_Entry]) -> bool:
+    """Return whether the first is among the best third: by non-dominated rank, by how far apart others are, by age."""
+    points = [entry.point for entry in entries]
     most = len(points) // ONE_IN
-    if most == 0 or sum(dominates(point, points[own]) for point in points) >= most:
+    if most == 0 or sum(dominates(point, points[0]) for point in points) >= most:
         return False
     better = 0
     for front in fronts(points):
-        if own in front:
-            distances = crowding(points)
-            return better + sum(distances[i] > distances[own] for i in front) < most
+        if 0 in front:
+            order = [(-d, e.configuration.trial) for d, e in zip(crowding(points), entries, strict=True)]
+            return better + sum(order[i] < order[0] for i in front) < most
         better += len(front)
         if better >= most:
             return False

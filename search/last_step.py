@@ -77,7 +77,7 @@ class LastStep:
     options: SearchOptions
     dense: Mapping[str, float | None]
     has_begun: bool = field(default=False, init=False)
-    """Whether a member was trained on: no new candidates are tried after that."""
+    """Whether a member was trained on: new candidates are tried after that by workers that would stand idle alone."""
     _end: float | None = field(default=None, init=False)
     _given_up: set[int] = field(default_factory=set, init=False)
     _twins: deque[tuple[int, str]] = field(default_factory=deque, init=False)

@@ -60,7 +60,7 @@ def task() -> Task:
 
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scored_network, "LEAST_MACS", 1.0)
+    monkeypatch.setattr(scored_network, "LEAST_MACS", 0.0)
 
 
 @pytest.mark.usefixtures("long")
@@ -99,5 +99,21 @@ def test_a_task_that_a_file_cannot_be_scored_on_keeps_its_network(task: Task, ot
 def test_what_cannot_be_exported_is_scored_as_it_is(task: Task) -> None:
     model = Unknown().eval()
     networks = ScoredNetworks(task)
-    assert networks.of(model, "fp32").network is model
+    with pytest.warns(UserWarning, match="taken in PyTorch"):
+        assert networks.of(model, "fp32").network is model
     assert networks.of(trained(), "fp32").onnx is None
+
+
+class Branching(nn.Module):
+    """Does something else with inputs like the example than with the task's: an exported file knows the one alone."""
+
+    def forward(self, x):
+        pooled = x.mean((2, 3))
+        return pooled.repeat(1, 2)[:, :4] + (1.0 if float(x.abs().sum()) > 0 else 0.0)
+
+
+@pytest.mark.usefixtures("long")
+def test_a_file_that_computes_something_else_is_not_scored(task: Task) -> None:
+    model = Branching().eval()
+    with pytest.warns(UserWarning, match="the exported file has other outputs"):
+        assert ScoredNetworks(task).of(model, "fp32").network is model

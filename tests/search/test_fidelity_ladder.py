@@ -71,6 +71,16 @@ def test_small_networks_do_not_climb_for_being_small():
     assert climbing == [2, 5]
 
 
+def test_of_equally_good_ones_the_oldest_climbs_and_no_more_than_a_third():
+    # Nobody dominates anybody, and both ends of a front are as far from others as can be.
+    made = ladder(candidate(0, 0.5, 1.0), candidate(1, 0.6, 1.1), candidate(2, 0.55, 1.05))
+    climbing = []
+    while (found := made.next(())) is not None:
+        climbing.append(found.member.trial)
+        made.climb(found)
+    assert climbing == [0]
+
+
 def test_a_candidate_is_judged_anew_when_another_of_its_cost_comes():
     made = ladder(candidate(0, 0.7, 1.0), candidate(1, 0.6, 1.1))
     assert made.next(()) is None
