@@ -8,6 +8,9 @@ INSTALLED := $(VENV)/.installed
 ZOO := .zoo
 # Tests measure latencies: one thread per process keeps them from disturbing each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Tests run on all cores, classes and modules as wholes; those that assert a time run alone, after the others.
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench bench-cost bench-quality bench-devices fit-devices bench-mixed bench-criteria zoo chromium
@@ -34,10 +37,12 @@ demo: $(INSTALLED)
 	$(BIN)/espalier demo --out demo-run
 
 test: $(INSTALLED) chromium
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not timed"
+	$(PYTEST) -m "timed and not slow"
 
 test-all: $(INSTALLED) chromium
-	$(ONE_THREAD) $(BIN)/python -m pytest
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not timed"
+	$(PYTEST) -m timed
 
 # The root folder is the package but need not be called espalier, so pyright finds it through a link of that name.
 lint: $(INSTALLED)

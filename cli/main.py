@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EspalierError as error:
         return _refuse(error, SAYS_NO)
     except KeyboardInterrupt:
+        print("espalier: interrupted before there was anything to keep", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe went away (``espalier ... | head``); silence Python's own complaint at exit.

@@ -26,6 +26,7 @@ print("SECONDS", time.perf_counter() - start, *[name for name in {HEAVY!r} if na
 """
 
 
+@pytest.mark.timed
 def test_a_bare_import_is_fast_and_brings_in_nothing_heavy(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, cwd=tmp_path)
     seconds, *heavy = done.stdout.split()
@@ -48,6 +49,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = espalier.no_such_name
 
 
+@pytest.mark.timed
 def test_help_answers_within_a_second(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True, cwd=tmp_path)
     seconds, *heavy = done.stdout.rpartition("SECONDS")[2].split()

@@ -157,12 +157,12 @@ def test_an_interrupted_search_keeps_its_run(tiny_task, tmp_path):
         "64",
     ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    waited = time.monotonic()
-    while not list(run.glob("policies/*.json")) and time.monotonic() - waited < 120:
+    # However busy the machine: pytest's own limit ends a search that never begins.
+    while not list(run.glob("policies/*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
-    _, messages = process.communicate(timeout=120)
+    _, messages = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in messages
     assert f"--out {run} --resume" in messages

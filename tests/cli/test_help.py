@@ -20,6 +20,7 @@ def pinned_typer(repository: Path) -> str:
     return found[1] if found else ""
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_as_stored_and_takes_less_than_a_second(command, espalier_process, repository):
     # Processor time: other work makes the wait longer, but not the command slower.

@@ -67,11 +67,11 @@ class Page:
 
     def wait(self, expression: str) -> None:
         """Wait for ``expression``; Playwright's own way is an eval in the page, which the report forbids."""
-        for _ in range(100):
+        for _ in range(1200):  # at once on an idle machine; the suite may run beside other work
             if self.page.evaluate(expression):
                 return
             self.page.wait_for_timeout(50)
-        pytest.fail(f"{expression} did not come true within 5 s")
+        pytest.fail(f"{expression} did not come true within a minute")
 
     def background(self) -> str:
         return self.page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -192,8 +192,8 @@ def test_points_far_from_the_front_can_be_brought_into_view(page: Page) -> None:
 def test_copying_says_so(page: Page) -> None:
     button = page.page.locator("#reproduce button.copy").first
     button.click()
-    page.wait("document.getElementById('status').textContent !== ''")
-    assert page.page.inner_text("#status") in ("Copied", "Select and copy")
+    # The page is shared: an earlier test's message may still stand there.
+    page.wait("['Copied', 'Select and copy'].includes(document.getElementById('status').textContent)")
 
 
 def test_every_control_has_a_name_and_headings_go_down_by_one(page: Page) -> None:

@@ -61,6 +61,7 @@ def test_a_fit_error_by_hand() -> None:
     assert alike.spearman is None
 
 
+@pytest.mark.timed
 def test_this_machine_for_networks_in_general(tmp_path: Path) -> None:
     device = calibrate(seconds=1.0)
     assert (device.runtime, device.cost_model, device.reachable) == ("onnxruntime", "learned", False)
@@ -78,6 +79,7 @@ def test_this_machine_for_networks_in_general(tmp_path: Path) -> None:
         device.save(tmp_path / "here.yaml")
 
 
+@pytest.mark.timed
 def test_this_machine_for_one_network() -> None:
     network = chain(64)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

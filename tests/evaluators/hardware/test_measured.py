@@ -23,6 +23,7 @@ from espalier.testing.cost_models import chain
 IMAGE = torch.zeros(1, 3, 32, 32)
 
 
+@pytest.mark.timed
 def test_a_measurement() -> None:
     start = time.perf_counter()
     measurement = measure(chain(16), IMAGE)
@@ -32,6 +33,7 @@ def test_a_measurement() -> None:
     assert time.perf_counter() - start < 20
 
 
+@pytest.mark.timed
 def test_a_quarter_of_the_width_is_faster() -> None:
     wide, narrow = measure_interleaved([chain(64), chain(16)], IMAGE, rounds=3)
     assert narrow.median_ms < 0.7 * wide.median_ms
