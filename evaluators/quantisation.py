@@ -29,6 +29,7 @@ from .data import batches, single_inputs
 from .folding import fold_batch_norm
 from .hardware.onnxruntime_session import open_session
 from .onnx_export import export_onnx, onnx_feed
+from .quantisation_scheme import DEFAULT_SCHEME, LARGEST_SAFE_WEIGHT, QuantisationScheme, scheme_called
 from .task import Inputs, Task
 
 Feed = Mapping[str, np.ndarray]
@@ -51,10 +52,24 @@ class Recipe:
     seed: int = 0
     """Of the order in which they are drawn; a ``DataLoader`` keeps its own order."""
     calibration: str = "minmax"
-    activations: str = "uint8 per tensor, asymmetric"
-    weights: str = "int8 per output channel, symmetric"
+    activations: str = DEFAULT_SCHEME.activation_words
+    weights: str = DEFAULT_SCHEME.weight_words
     biases: str = "int32"
     form: str = "QDQ"
+    scheme: str = DEFAULT_SCHEME.name
+    """One of :data:`~espalier.evaluators.quantisation_scheme.SCHEMES`."""
+    right_on: str = DEFAULT_SCHEME.right_on
+    """The processors on which the file's sums of products come out right, in words."""
+
+    @classmethod
+    def of(cls, scheme: QuantisationScheme) -> Recipe:
+        """Return the recipe with the integers of ``scheme``."""
+        return cls(
+            activations=scheme.activation_words,
+            weights=scheme.weight_words,
+            scheme=scheme.name,
+            right_on=scheme.right_on,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain data that ``run.json`` and manifests store."""
@@ -64,26 +79,38 @@ class Recipe:
 RECIPE = Recipe()
 
 
-def quantise(model: nn.Module, task: Task, *, threads: int = 1) -> bytes:
+def scheme_of_recipe(recipe: Mapping[str, Any]) -> QuantisationScheme:
+    """Return the scheme that a stored recipe names; files made before schemes had names hold weights of 8 bits.
+
+    Raises:
+        UnknownNameError: this version knows no such scheme.
+    """
+    return scheme_called(recipe.get("scheme", "u8s8"))
+
+
+def quantise(model: nn.Module, task: Task, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME) -> bytes:
     """Return ``model`` as an int8 ONNX file for a batch of 1, calibrated on the task's training data.
 
     Args:
         model: the network; it is not changed.
         task: whose training data calibrate.
         threads: for the runs that calibrate.
+        scheme: the integers of the file; the default is right on every processor.
 
     Raises:
         EvaluationError: the network cannot be exported or quantised, or an activation is not finite.
     """
     onnx_fp32 = export_onnx(model, task.example_input)
-    return quantise_onnx(onnx_fp32, calibration_feeds(task), threads=threads)
+    return quantise_onnx(onnx_fp32, calibration_feeds(task), threads=threads, scheme=scheme)
 
 
-def quantise_for_timing(model: nn.Module, example_input: Inputs, *, threads: int = 1) -> bytes:
+def quantise_for_timing(
+    model: nn.Module, example_input: Inputs, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME
+) -> bytes:
     """Return ``model`` as an int8 ONNX file calibrated on drawn inputs: its latency is right, its accuracy is not."""
     generator = torch.Generator().manual_seed(RECIPE.seed)
     drawn = (random_like(example_input, generator, batch=1) for _ in range(_DRAWN_INPUTS))
-    return quantise_onnx(export_onnx(model, example_input), map(onnx_feed, drawn), threads=threads)
+    return quantise_onnx(export_onnx(model, example_input), map(onnx_feed, drawn), threads=threads, scheme=scheme)
 
 
 def calibration_feeds(task: Task) -> Iterator[Feed]:
@@ -94,8 +121,12 @@ def calibration_feeds(task: Task) -> Iterator[Feed]:
         yield onnx_feed(inputs)
 
 
-def quantise_onnx(onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1) -> bytes:
-    """Return an fp32 ONNX file quantised to int8 by :data:`RECIPE`, with the ranges that ``feeds`` show.
+def quantise_onnx(
+    onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME
+) -> bytes:
+    """Return an fp32 ONNX file quantised to int8 by the recipe of ``scheme``, with the ranges that ``feeds`` show.
+
+    The file's own metadata names the scheme and the processors on which it is right.
 
     Raises:
         EvaluationError: nothing in it can be quantised, an operator cannot, or an activation is not finite.
@@ -104,7 +135,7 @@ def quantise_onnx(onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1) 
         with tempfile.TemporaryDirectory(prefix="espalier-int8-") as folder, _quiet():
             prepared = _prepared(onnx_fp32, Path(folder) / "optimised.onnx")
             ranges = _ranges(prepared, feeds, Path(folder), threads)
-            quantised = _quantised(prepared, ranges)
+            quantised = _quantised(prepared, ranges, scheme)
     except EvaluationError:
         raise
     except Exception as error:  # quantiser, checker and runtime share no base but Exception
@@ -208,24 +239,28 @@ def _refuse_infinite(ranges: Any) -> None:
             )
 
 
-def _quantised(model: onnx.ModelProto, ranges: Any) -> bytes:
+def _quantised(model: onnx.ModelProto, ranges: Any, scheme: QuantisationScheme) -> bytes:
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     quantiser = QDQQuantizer(
         model,
         per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        reduce_range=scheme.largest_weight <= LARGEST_SAFE_WEIGHT,
+        weight_qType=types[scheme.weights],
+        activation_qType=types[scheme.activations],
         tensors_range=ranges,
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=_operators(),
-        extra_options={},
+        extra_options={"ActivationSymmetric": scheme.activations == "int8"},
     )
     quantiser.quantize_model()
-    return quantiser.model.model.SerializeToString(deterministic=True)
+    file = quantiser.model.model
+    stamp = {"espalier.int8_scheme": scheme.name, "espalier.right_on": scheme.right_on}
+    onnx.helper.set_model_props(file, stamp)
+    return file.SerializeToString(deterministic=True)
 
 
 def _operators() -> Sequence[str]:
