@@ -172,6 +172,10 @@ def fit_board(name: str, data: Path) -> Device:
         threads=1,
         precisions=("int8",),
         deployed_as={"fp32": "int8"},
+        int8_scheme="u8s8",
+        int8_scheme_source=(
+            "Cortex-M with the DSP extension sums int8 products in 32 bits (SMLAD), so that weights keep all 8 bits"
+        ),
         fuses_additions=False,
         channel_multiple={"int8": 4, "fp32": 4},
         channel_multiple_source="one 32-bit load holds four int8 values; not measured",

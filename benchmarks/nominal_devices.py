@@ -201,7 +201,9 @@ def x86_avx2(data: Path) -> Device:
     peak = _quantity(48e9, "nominal: one core at 3 GHz, two 256-bit FMA units of eight fp32 each (Intel, AVX2 and FMA)")
     pairs = (("raspberry-pi-4", "pixel-3"), ("pixel-3", "raspberry-pi-4"), ("pixel-3", "x86-avx512"))
     lanes = "eight fp32 lanes of AVX2; not measured"
-    return _cpu(data, "x86-avx2", "An x86 processor with AVX2 at 3 GHz", peak, Limits(), pairs, 8, lanes)
+    found = _cpu(data, "x86-avx2", "An x86 processor with AVX2 at 3 GHz", peak, Limits(), pairs, 8, lanes)
+    source = "without VNNI, 16-bit sums of uint8 x int8 saturate unless weights keep to 7 bits"
+    return found.model_copy(update={"int8_scheme": "u8s7", "int8_scheme_source": source})
 
 
 def jetson_orin_nano(data: Path) -> Device:

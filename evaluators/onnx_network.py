@@ -15,13 +15,17 @@ from ..spaces.inputs import Inputs, call, tensors_of
 from .counting import element_bytes
 from .hardware.onnxruntime_session import open_session
 from .hardware.recording import evaluating, tensors_in
+from .int8_products import can_saturate
 from .onnx_export import onnx_feed
 from .quantisation import quantise
+from .quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
 from .task import Task
 
 
 class OnnxNetwork(nn.Module):
     """Computes what an ONNX file computes in ONNX Runtime, sample by sample, as the file takes a batch of 1.
+
+    Sums of int8 products are those of the processors that the file is right on, whatever this one would make of them.
 
     Args:
         onnx: the exported file.
@@ -32,7 +36,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, onnx: bytes, *, like: nn.Module, example_input: Inputs, threads: int = 1) -> None:
         super().__init__()
-        self._session = open_session(onnx, threads=threads)
+        self._session = open_session(onnx, threads=threads, exact_products=can_saturate(onnx))
         self._used = {i.name for i in self._session.get_inputs()}
         self._names = [o.name for o in self._session.get_outputs()]
         with evaluating(like), torch.no_grad():
@@ -73,8 +77,10 @@ class Deployed:
     """The int8 file; ``None`` at fp32."""
 
 
-def deploy(model: nn.Module, task: Task, precision: str, *, threads: int = 1) -> Deployed:
-    """Return ``model`` as it runs at ``precision``; at int8 it is quantised here.
+def deploy(
+    model: nn.Module, task: Task, precision: str, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME
+) -> Deployed:
+    """Return ``model`` as it runs at ``precision``; at int8 it is quantised here, by ``scheme``.
 
     Raises:
         EvaluationError: the network cannot be exported or quantised.
@@ -82,7 +88,7 @@ def deploy(model: nn.Module, task: Task, precision: str, *, threads: int = 1) ->
     """
     if element_bytes(precision) == 4:
         return Deployed(model, model, None)
-    return deployed_file(model, task, quantise(model, task, threads=threads), threads=threads)
+    return deployed_file(model, task, quantise(model, task, threads=threads, scheme=scheme), threads=threads)
 
 
 def deployed_file(model: nn.Module, task: Task, onnx: bytes, *, threads: int = 1) -> Deployed:

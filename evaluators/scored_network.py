@@ -19,6 +19,7 @@ from .counting import count_macs, element_bytes
 from .data import TensorBatches, as_network_input, batches
 from .onnx_export import export_onnx
 from .onnx_network import Deployed, deploy, deployed_file
+from .quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
 from .task import Task
 
 LEAST_MACS = 1e10
@@ -36,10 +37,12 @@ class ScoredNetworks:
     Args:
         task: whose data they are scored on.
         threads: of the runtime.
+        scheme: of int8 files.
     """
 
     task: Task
     threads: int = 1
+    scheme: QuantisationScheme = DEFAULT_SCHEME
     _pays: bool | None = field(default=None, init=False, repr=False)
 
     def of(self, model: nn.Module, precision: str) -> Deployed:
@@ -56,7 +59,7 @@ class ScoredNetworks:
                 warnings.warn(
                     f"accuracies are taken in PyTorch, which takes longer: {error} Nothing else changes.", stacklevel=2
                 )
-        return deploy(model, self.task, precision, threads=self.threads)
+        return deploy(model, self.task, precision, threads=self.threads, scheme=self.scheme)
 
     def _as_file(self, model: nn.Module) -> Deployed:
         found = deployed_file(model, self.task, export_onnx(model, self.task.example_input), threads=self.threads)

@@ -80,7 +80,7 @@ class TaskEvaluator:
     @cached_property
     def scored(self) -> ScoredNetworks:
         """Makes what candidates' accuracies are taken of."""
-        return ScoredNetworks(self.task, self.threads)
+        return ScoredNetworks(self.task, self.threads, self.device.quantisation_scheme)
 
     @property
     def candidate_cost_model(self) -> CostModel:
@@ -200,7 +200,8 @@ class TaskEvaluator:
         Raises:
             EvaluationError: it cannot be quantised.
         """
-        return deploy(model, self.task, precision, threads=self.threads)
+        scheme = self.device.quantisation_scheme
+        return deploy(model, self.task, precision, threads=self.threads, scheme=scheme)
 
     def pruned(self, policy: Policy, ancestor: Ancestor | None = None) -> nn.Module:
         """Return the pruned network with the dense network's weights, or with those of a fine-tuned ancestor."""

@@ -81,7 +81,8 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
     _save_weights(subject.model, folder / WEIGHTS)
     if "onnx" in formats:
         (folder / ONNX).write_bytes(export_onnx(subject.model, subject.task.example_input))
-    deployed = deploy(subject.model, subject.task, policy.precision, threads=subject.threads)
+    scheme = subject.device.quantisation_scheme
+    deployed = deploy(subject.model, subject.task, policy.precision, threads=subject.threads, scheme=scheme)
     if deployed.onnx is not None:
         # Whatever the formats: it is what the run's numbers are of.
         (folder / ONNX_INT8).write_bytes(deployed.onnx)
@@ -143,7 +144,8 @@ def _manifest(
 ) -> Manifest:
     run, configuration, task = subject.run, subject.configuration, subject.task
     measured, measured_dense, timed = _measured(subject, deployed, folder)
-    int8 = int8_record(deployed, task, of_run=subject.int8_of_run)
+    scheme = subject.device.quantisation_scheme
+    int8 = int8_record(deployed, task, of_run=subject.int8_of_run, scheme=scheme, threads=subject.threads)
     # Another machine or version may quantise to other bytes; what the run measured is then not of this file.
     from_run = subject.claims_of_run and (int8 is None or int8["sha256"] == subject.int8_of_run)
     return Manifest(

@@ -11,11 +11,15 @@ import torch
 from torch import nn
 
 from ..evaluators.data import as_network_input, batches
+from ..evaluators.int8_products import ProductCheck, check_products
+from ..evaluators.onnx_export import onnx_feed
 from ..evaluators.onnx_network import Deployed, deployed_file
-from ..evaluators.quantisation import RECIPE, digest
+from ..evaluators.quantisation import Recipe, digest
+from ..evaluators.quantisation_scheme import QuantisationScheme
 from ..evaluators.task import Task
 from ..spaces.inputs import call, tensors_of
 from .manifest import ONNX_INT8
+from .remeasure import PARITY_INPUTS, validation_inputs
 
 AGREEMENT_SAMPLES = 1_000
 _BATCH = 256
@@ -59,22 +63,42 @@ def agreement(deployed: Deployed, task: Task) -> Agreement:
     return Agreement(same / seen if scored else None, worst / (scale or 1.0), seen)
 
 
-def int8_record(deployed: Deployed, task: Task, *, of_run: str | None) -> dict[str, Any] | None:
+def products_of(deployed: Deployed, task: Task, *, threads: int) -> ProductCheck | None:
+    """Run the int8 file's products on this processor, as a user would, on validation samples.
+
+    ``None`` where there is no file.
+
+    Raises:
+        EvaluationError: ONNX Runtime refuses the file.
+    """
+    if deployed.onnx is None:
+        return None
+    feeds = map(onnx_feed, validation_inputs(task, PARITY_INPUTS))
+    return check_products(deployed.onnx, feeds, threads=threads)
+
+
+def int8_record(
+    deployed: Deployed, task: Task, *, of_run: str | None, scheme: QuantisationScheme, threads: int
+) -> dict[str, Any] | None:
     """Return what a manifest says of the int8 file; ``None`` where there is none.
 
     Args:
         deployed: the network as it runs.
         task: whose data calibrated and compare.
         of_run: digest of the file that the run took its final numbers of, where it did.
+        scheme: of the file.
+        threads: of the runtime.
     """
-    if deployed.onnx is None:
+    products = products_of(deployed, task, threads=threads)
+    if deployed.onnx is None or products is None:
         return None
     own = digest(deployed.onnx)
     return {
-        "recipe": RECIPE.to_dict(),
+        "recipe": Recipe.of(scheme).to_dict(),
         "sha256": own,
         "sha256_of_run": of_run,
         "agreement": asdict(agreement(deployed, task)),
+        "products": products.to_dict(),
     }
 
 

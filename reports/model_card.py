@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..evaluators.quantisation import scheme_of_recipe
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
@@ -197,8 +201,25 @@ def _int8_limits(m: Manifest) -> str:
     return f"""- `{ONNX_INT8}` was quantised after training: weights {recipe["weights"]};
   activations {recipe["activations"]}, their ranges by {recipe["calibration"]} on {recipe["samples"]} training samples
   (seed {recipe["seed"]}). On {validated} it{share} differs by at most {found.relative:.1e} of the largest output.
-  On x86 processors without VNNI, sums of its products may saturate and accuracy be lower: verify there.
+  {_right_on(m)}
 """
+
+
+def _right_on(m: Manifest) -> str:
+    recipe, products = (m.int8 or {})["recipe"], (m.int8 or {}).get("products")
+    if "right_on" not in recipe:
+        return "On x86 processors without VNNI, sums of its products may saturate and accuracy be lower: verify there."
+    here = "" if products is None else f" (on that of the export: {_products(products)})"
+    if scheme_of_recipe(recipe).can_saturate:
+        return (
+            f"**Its sums of products are right on {recipe['right_on']}{here}.**\n"
+            "  Elsewhere they saturate, and outputs are others: `espalier verify` tells."
+        )
+    return f"Its sums of products cannot saturate: it computes the same on {recipe['right_on']}{here}."
+
+
+def _products(products: Mapping[str, Any]) -> str:
+    return f"{products['compared'] - len(products['wrong'])} of {products['compared']} products exact"
 
 
 def _licence(m: Manifest) -> str:

@@ -147,7 +147,8 @@ def _member(run: Run, configuration: Configuration, task: Task, dense: nn.Module
         where=str(run.path),
     )
     threads = run.info.options.threads_per_worker
-    file = deploy(rebuilt.model, task, configuration.policy.precision, threads=threads).onnx
+    scheme = load_device(run.info.options.device).quantisation_scheme
+    file = deploy(rebuilt.model, task, configuration.policy.precision, threads=threads, scheme=scheme).onnx
     return KitMember(configuration.policy, configuration.trial, file or export_onnx(rebuilt.model, task.example_input))
 
 

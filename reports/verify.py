@@ -13,11 +13,11 @@ from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
 from ..evaluators.onnx_network import Deployed
 from ..evaluators.quantisation import digest as digest_of
-from ..evaluators.quantisation import quantise
+from ..evaluators.quantisation import quantise, scheme_of_recipe
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.threads import torch_threads
-from .int8 import agreement, recorded_agreement, stored_network
+from .int8 import agreement, products_of, recorded_agreement, stored_network
 from .load import rebuild, refuse_other_network, task_of
 from .manifest import ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
 from .parity import TOLERANCE, Parity
@@ -103,6 +103,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     return (
         _data_check(manifest, task),
         *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
+        *_product_checks(manifest, deployed, task, reachable=device.reachable),
         *_int8_checks(manifest, deployed, task),
         *_score_checks(manifest, scores(deployed.network, task), task),
         *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
@@ -152,6 +153,22 @@ def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Che
     )
 
 
+def _product_checks(manifest: Manifest, deployed: Deployed, task: Task, *, reachable: bool) -> tuple[Check, ...]:
+    """Check that this processor sums the int8 file's products right, where the file was made for this machine."""
+    found = products_of(deployed, task, threads=manifest.threads)
+    if found is None or manifest.int8 is None:
+        return ()
+    scheme = scheme_of_recipe(manifest.int8["recipe"])
+    note = f"{found.sentence}; the file is right on {scheme.right_on}"
+    if not reachable and not found.passed:
+        note = f"reported only, as it was made for {manifest.device}: {note}"
+    wrong = f"{len(found.wrong)} of {found.compared} wrong"
+    passed = found.passed or not reachable
+    return (
+        Check("int8 products on this processor", "0 wrong", "0 wrong" if found.passed else wrong, 0.0, passed, note),
+    )
+
+
 def _int8_checks(manifest: Manifest, deployed: Deployed, task: Task) -> tuple[Check, ...]:
     """Report, and never fail, how the int8 file relates to the fp32 network: nobody promised that they are equal."""
     if deployed.onnx is None or manifest.int8 is None:
@@ -160,7 +177,9 @@ def _int8_checks(manifest: Manifest, deployed: Deployed, task: Task) -> tuple[Ch
     note = f"reported only: same predictions on {found.samples} validation samples"
     if found.same_predictions is None:
         note = f"reported only: largest difference on {found.samples} validation samples"
-    stored, again = digest_of(deployed.onnx), digest_of(quantise(deployed.model, task, threads=manifest.threads))
+    scheme = scheme_of_recipe(manifest.int8["recipe"])
+    requantised = quantise(deployed.model, task, threads=manifest.threads, scheme=scheme)
+    stored, again = digest_of(deployed.onnx), digest_of(requantised)
     same = "the same bytes" if stored == again else "other bytes: another processor, version or number of threads"
     return (
         Check("agreement of int8 with fp32", claimed.words, found.words, 0.0, True, note),

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from ..evaluators.quantisation import RECIPE
+from ..evaluators.hardware.device import load_device
+from ..evaluators.hardware.instruction_set import instruction_set
+from ..evaluators.quantisation import Recipe
 from ..evaluators.request import Evaluation
 from .attainable import check_constraints, check_objectives
 from .options import SearchOptions
@@ -39,12 +41,15 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
         dense=_dense_network(dense),
         graph=GraphSummary.of(subject.space.graph),
         quantisation=quantisation_of(options),
+        processor=instruction_set().to_dict(),
     )
 
 
 def quantisation_of(options: SearchOptions) -> dict[str, Any] | None:
     """Return how int8 files are made; ``None`` where none are."""
-    return RECIPE.to_dict() if "int8" in options.precision else None
+    if "int8" not in options.precision:
+        return None
+    return Recipe.of(load_device(options.device).quantisation_scheme).to_dict()
 
 
 def _dense_network(dense: Evaluation) -> DenseNetwork:

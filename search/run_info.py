@@ -104,6 +104,8 @@ class RunInfo:
     graph: GraphSummary
     quantisation: Mapping[str, Any] | None = None
     """How int8 files are made from weights and training data; ``None`` where the run searches no int8."""
+    processor: Mapping[str, Any] | None = None
+    """The instruction set of the processor that the run began on; ``None`` in runs of older versions."""
 
     @property
     def model_fingerprint(self) -> str:

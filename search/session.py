@@ -93,6 +93,7 @@ class Session:
 
     def _search(self, info: RunInfo) -> Run:
         events = self._events
+        self._give_notice(events)
         try:
             with journal.study(self.folder, info) as study:
                 budget = self._coordinate(study, info, events)
@@ -108,6 +109,13 @@ class Session:
         if self.options.baselines:
             self._run_baselines(info, events, budget)
         return run
+
+    def _give_notice(self, events: EventLog) -> None:
+        with self.interrupts.welcome():
+            text = None if self.subject.notice is None else self.subject.notice()
+        if text is not None:
+            self.progress.message(text)
+            events.write("warning", text=text)
 
     def _run_baselines(self, info: RunInfo, events: EventLog, budget: Spending) -> None:
         runner = BaselineRunner(

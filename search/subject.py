@@ -14,6 +14,7 @@ from ..errors import InputError, describe
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.int8_notice import int8_notice
 from ..evaluators.objectives import Constraint, objective
 from ..evaluators.ranking_samples import ranking_samples
 from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
@@ -88,6 +89,8 @@ class Subject:
     """The user's own starting points."""
     screen: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostScreen | None] | None = None
     """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
+    notice: Callable[[], str | None] | None = None
+    """Finds out what is to be said, in one sentence, of int8 on this processor."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -111,6 +114,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     check_task(found)
     model = found.model().eval()
     graph = trace(model, found.example_input, freeze=found.freeze)
+    int8 = "int8" in options.precision
     space = SearchSpace(
         graph,
         types=options.types,
@@ -140,6 +144,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         limits=_limits(device, options.types),
         given=given,
         screen=partial(make_screen, found, graph, device, options),
+        notice=partial(int8_notice, model, found, device, threads=options.threads_per_worker) if int8 else None,
     )
 
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...errors import InputError, describe, unknown_name
+from ..quantisation_scheme import DEFAULT_SCHEME, SCHEMES, QuantisationScheme, scheme_called
 from .speeds import Efficiencies, FitError, Overheads, Quantity, Speeds, Strict, Tile
 
 _PATTERN = re.compile(r"[1-9]\d*:[1-9]\d*")
@@ -56,6 +57,11 @@ class Device(Strict):
     """A precision that may be asked for, to the one that its costs are told at: ``{fp32: int8}`` on a device that runs
     int8 only. Accuracy is then measured at the precision asked for; latency, size, memory and energy are of the one
     deployed."""
+    int8_scheme: str = DEFAULT_SCHEME.name
+    """How int8 files for it are stored: one of :data:`~espalier.evaluators.quantisation_scheme.SCHEMES`. The default is
+    right on every processor."""
+    int8_scheme_source: str = ""
+    """Why another scheme is right on the device."""
     fuses: bool = True
     """Whether the runtime fuses operators into kernels at all; eager execution does not."""
     fuses_additions: bool = True
@@ -97,10 +103,19 @@ class Device(Strict):
                 raise ValueError(f"sparse kernel {name!r}; expected weight, or a pattern such as 2:4")
         return kernels
 
+    @field_validator("int8_scheme")
+    @classmethod
+    def _known_scheme(cls, name: str) -> str:
+        if name not in SCHEMES:
+            raise ValueError(f"int8 scheme {name!r}; expected one of {', '.join(SCHEMES)}")
+        return name
+
     @model_validator(mode="after")
     def _consistent(self) -> Device:
         if self.sparse_kernels and len(self.sparse_kernels_source) < 8:
             raise ValueError("sparse_kernels without a sparse_kernels_source")
+        if self.int8_scheme != DEFAULT_SCHEME.name and len(self.int8_scheme_source) < 8:
+            raise ValueError("an int8_scheme other than the default without an int8_scheme_source")
         if self.in_place and len(self.in_place_source) < 8:
             raise ValueError("in_place without an in_place_source")
         for precision in self.precisions:
@@ -132,6 +147,11 @@ class Device(Strict):
     def deployed_precision(self, precision: str) -> str | None:
         """Return the precision that costs are told at where ``precision`` is asked for; ``None`` if it cannot be."""
         return precision if precision in self.precisions else self.deployed_as.get(precision)
+
+    @property
+    def quantisation_scheme(self) -> QuantisationScheme:
+        """How int8 files for the device are stored."""
+        return scheme_called(self.int8_scheme)
 
     def alignment(self, precision: str = "fp32") -> int:
         """Return the channel multiple worth searching on; 1 for a precision that the device does not know."""

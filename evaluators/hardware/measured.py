@@ -214,7 +214,8 @@ class MeasuredModel:
 
     def _network(self, model: nn.Module, example_input: Inputs, precision: str, onnx: bytes | None) -> Network:
         """Return the network, at int8 with its file, as its size is of the file that runs."""
-        network = Network(model, example_input, onnx, deployed_precision(self.device, precision))
+        deployed, scheme = deployed_precision(self.device, precision), self.device.quantisation_scheme
+        network = Network(model, example_input, onnx, deployed, scheme)
         return self._with_file(network) if network.precision == "int8" else network
 
     def _with_file(self, network: Network) -> Network:

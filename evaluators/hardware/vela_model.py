@@ -117,6 +117,6 @@ class VelaModel(OneByOne):
         graph = record_kernels(model, example_input, fuse_additions=self.device.fuses_additions)
         # At fp32 the file given, if any, is not the one that is deployed; one made here has the same costs.
         given = onnx if onnx is not None and int8_elements(onnx) else None
-        file = given or quantise_for_timing(model, example_input)
+        file = given or quantise_for_timing(model, example_input, scheme=self.device.quantisation_scheme)
         report = compile_network(tflite_file(file), self.device.vela)
         return _Compiled(graph, file, report)

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from ....errors import MissingExtraError, UnsupportedError, describe
+from ...quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
 from ...task import Inputs
 
 Run = Callable[[], object]
@@ -29,6 +30,8 @@ class Network:
     onnx: bytes | None = None
     """The very ONNX file to run, at ``precision``; made from ``model`` where a runtime needs one and none is given."""
     precision: str = "fp32"
+    scheme: QuantisationScheme = DEFAULT_SCHEME
+    """Of an int8 file made from ``model``."""
 
     def with_onnx(self, onnx: bytes) -> Network:
         """Return the same network with its file."""

@@ -21,5 +21,5 @@ def onnx_file(network: Network, *, threads: int = 1) -> bytes:
         remedy = "Give one of the two."
         raise UnsupportedError(describe("neither a model nor an ONNX file", expected="a network", remedy=remedy))
     if network.precision == "int8":
-        return quantise_for_timing(network.model, network.example_input, threads=threads)
+        return quantise_for_timing(network.model, network.example_input, threads=threads, scheme=network.scheme)
     return export_onnx(network.model, network.example_input)
