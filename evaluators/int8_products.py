@@ -127,14 +127,27 @@ def check_products(
     """
     model = onnx.load_from_string(onnx_file)
     found = products(model)
-    names = list(dict.fromkeys(t.name for p in found for t in (p.left, p.right, p.output)))
-    worst = dict.fromkeys((p.node.name for p in found), 0.0)
-    for stored in _runs(model, names, feeds, threads, exact_products) if found else ():
+    skipped = sum(node.op_type in _OPERATORS for node in model.graph.node) - len(found)
+    if not found:
+        return compare((), (), skipped=skipped)
+    runs = stored_integers(model, found, feeds, threads=threads, exact_products=exact_products)
+    return compare(found, runs, skipped=skipped)
+
+
+def compare(found: Sequence[Product], runs: Iterable[Mapping[str, np.ndarray]], *, skipped: int = 0) -> ProductCheck:
+    """Hold what each run stored, by name, against the exact integers.
+
+    Args:
+        found: the products.
+        runs: every operand and result of them, for each input.
+        skipped: products that are not among them.
+    """
+    worst = dict.fromkeys((product.node.name for product in found), 0.0)
+    for stored in runs:
         for product in found:
             worst[product.node.name] = max(worst[product.node.name], product.off_by(stored))
     wrong = {name: levels for name, levels in worst.items() if levels > ROUNDING}
-    skipped = sum(node.op_type in _OPERATORS for node in model.graph.node) - len(found)
-    return ProductCheck(len(found), skipped, wrong, instruction_set().words)
+    return ProductCheck(len(worst), skipped, wrong, instruction_set().words)
 
 
 def products(model: onnx.ModelProto) -> tuple[Product, ...]:
@@ -163,11 +176,21 @@ def can_saturate(onnx_file: bytes) -> bool:
     return any(np.abs(array.astype(np.int16)).max(initial=0) > LARGEST_SAFE_WEIGHT for array in stored)
 
 
-def _runs(
-    model: onnx.ModelProto, names: Sequence[str], feeds: Iterable[Feed], threads: int, exact_products: bool
+def stored_integers(
+    model: onnx.ModelProto,
+    found: Sequence[Product],
+    feeds: Iterable[Feed],
+    *,
+    threads: int = 1,
+    exact_products: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield every quantised value named, by its name, for each of ``feeds``."""
+    """Yield what this processor stores of each operand and result, by name, and all constants, for each of ``feeds``.
+
+    Raises:
+        EvaluationError: ONNX Runtime refuses the file, or there are no inputs.
+    """
     constants = _constants(model)
+    names = dict.fromkeys(tensor.name for p in found for tensor in (p.left, p.right, p.output))
     shown = [name for name in names if name not in constants]
     session = open_session(_showing(model, shown), threads=threads, exact_products=exact_products)
     used = {i.name for i in session.get_inputs()}

@@ -16,9 +16,11 @@ from torch import nn
 
 from espalier.errors import EvaluationError
 from espalier.evaluators.counting import size_bytes
+from espalier.evaluators.int8_products import can_saturate
 from espalier.evaluators.onnx_export import export_onnx
 from espalier.evaluators.onnx_network import deploy, deployed_file
 from espalier.evaluators.quantisation import RECIPE, digest, float_elements, int8_elements, quantise, quantise_onnx
+from espalier.evaluators.quantisation_scheme import SCHEMES
 from espalier.evaluators.scoring import score
 from espalier.evaluators.task import Task
 
@@ -64,18 +66,26 @@ def images(count: int = 300) -> torch.Tensor:
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_linear_layer_by_hand() -> None:
+BY_HAND = {
+    "u8s7": ([[64, -32], [8, 64]], 64),  # rows over 1/64 and 2/64
+    "u8s8": ([[127, -64], [16, 127]], 127),  # rows over 1/127 and 2/127; -63.5 rounds to even
+    "u8u8": ([[127, -64], [16, 127]], 127.5),  # about 128, rows over 2/255 and 4/255; 127.5 is cut at 255
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_linear_layer_by_hand(name: str) -> None:
     layer = nn.Linear(2, 2)
     layer.weight.data = torch.tensor([[1.0, -0.5], [0.25, 2.0]])
     layer.bias.data = torch.tensor([0.1, -0.2])
     x = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.5]])
-    file = quantise(layer, task_of(layer, x))
+    file = quantise(layer, task_of(layer, x), scheme=SCHEMES.get(name))
     stored = [numpy_helper.to_array(t) for t in onnx.load_from_string(file).graph.initializer]
-    (weights,) = (t for t in stored if t.dtype == np.int8 and t.ndim == 2)
-    expected = np.array([[127, -64], [16, 127]])  # rows over 1/127 and 2/127; -63.5 rounds to even
+    (weights,) = (t.astype(int) - 128 * (t.dtype == np.uint8) for t in stored if t.itemsize == 1 and t.ndim == 2)
+    expected, levels = np.array(BY_HAND[name][0]), BY_HAND[name][1]
     assert np.array_equal(weights, expected) or np.array_equal(weights.T, expected)
 
-    scale_x, scale_w = 1 / 255, np.array([1, 2]) / 127
+    scale_x, scale_w = 1 / 255, np.array([1, 2]) / levels
     xq = np.rint(x.numpy() / scale_x)
     bias = np.rint(np.array([0.1, -0.2]) / (scale_x * scale_w))
     real = (xq @ expected.T + bias) * scale_x * scale_w
@@ -83,7 +93,11 @@ def test_a_linear_layer_by_hand() -> None:
     scale_y = (high - low) / 255
     zero = np.rint(-low / scale_y)
     by_hand = (np.clip(np.rint(real / scale_y) + zero, 0, 255) - zero) * scale_y
-    np.testing.assert_allclose(raw_outputs(file, x), by_hand, atol=1e-5)
+    # As a processor that the file is right on computes it: with weights of 8 bits, not every processor.
+    outputs = deployed_file(layer, task_of(layer, x), file).network(x).numpy()
+    np.testing.assert_allclose(outputs, by_hand, atol=1e-5)
+    if not can_saturate(file):
+        np.testing.assert_allclose(raw_outputs(file, x), by_hand, atol=1e-5)
 
 
 def test_the_score_is_that_of_the_very_file() -> None:
