@@ -32,11 +32,22 @@ class OnnxNetwork(nn.Module):
         like: the PyTorch network that it was exported from; its outputs' structure is given back.
         example_input: a batch of 1.
         threads: of the runtime.
+        exact_products: whether int8 products are to be summed right where this processor would not; as told from the
+            file unless given.
     """
 
-    def __init__(self, onnx: bytes, *, like: nn.Module, example_input: Inputs, threads: int = 1) -> None:
+    def __init__(
+        self,
+        onnx: bytes,
+        *,
+        like: nn.Module,
+        example_input: Inputs,
+        threads: int = 1,
+        exact_products: bool | None = None,
+    ) -> None:
         super().__init__()
-        self._session = open_session(onnx, threads=threads, exact_products=can_saturate(onnx))
+        exact = can_saturate(onnx) if exact_products is None else exact_products
+        self._session = open_session(onnx, threads=threads, exact_products=exact)
         self._used = {i.name for i in self._session.get_inputs()}
         self._names = [o.name for o in self._session.get_outputs()]
         with evaluating(like), torch.no_grad():

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from espalier.evaluators.hardware.device import load_device
+from espalier.evaluators.int8_products import check_products
 from espalier.evaluators.task_loading import load_task
 from espalier.reports.export import export
 from espalier.reports.html_report import render_report
 from espalier.reports.load import load
 from espalier.reports.sections.choice import choice
 from espalier.reports.verify import verify
+from espalier.search.progress import PlainProgress
 from espalier.search.run_folder import open_run
 from espalier.search.run_search import run_search
 
@@ -128,3 +133,78 @@ def test_the_report_tells_precisions(mixed_run, member, known_run, tmp_path) -> 
     assert all(row["precision"] == "" for row in choice(known_run)["rows"])
     page = render_report(mixed_run, tmp_path / "report.html").read_text()
     assert "int8" in page
+
+
+def test_the_export_says_where_its_products_are_right(exported, mixed_run) -> None:
+    manifest = json.loads((exported / "manifest.json").read_text())
+    recipe, products = manifest["int8"]["recipe"], manifest["int8"]["products"]
+    assert (recipe["scheme"], recipe["right_on"]) == ("u8s7", "every processor")
+    assert mixed_run.info.quantisation == recipe
+    assert products["passed"]
+    assert products["compared"] == 3
+    assert json.loads((mixed_run.path / "run.json").read_text())["processor"]["architecture"]
+    assert "cannot saturate: it computes the same on every processor" in (exported / "README.md").read_text()
+    found = {check.name: check for check in verify(exported).checks}["int8 products on this processor"]
+    assert found.passed
+    assert found.note.startswith(f"all {products['compared']} int8 products come out right")
+    stamp = {p.key: p.value for p in onnx.load(exported / "model.int8.onnx").metadata_props}
+    assert stamp["espalier.right_on"] == "every processor"
+
+
+@pytest.fixture(scope="module")
+def full_range_run(tiny_task, tmp_path_factory):
+    """A search for a machine that is said to have VNNI, whatever this one has; and what it said."""
+    folder = tmp_path_factory.mktemp("full-range")
+    stated = {"int8_scheme": "u8s8", "int8_scheme_source": "a processor with VNNI"}
+    device = load_device("host").model_copy(update=stated)
+    (folder / "mine.yaml").write_text(device.to_yaml())
+    said = io.StringIO()
+    run = run_search(
+        tiny_task,
+        out=folder / "run",
+        device=str(folder / "mine.yaml"),
+        trials=2,
+        samples=200,
+        threads=1,
+        precision="int8",
+        objectives="accuracy,size_bytes",
+        progress=PlainProgress(said),
+    )
+    return run, said.getvalue()
+
+
+def test_a_file_of_some_processors_is_stamped_and_told_where_it_saturates(full_range_run, tiny_task, tmp_path) -> None:
+    run, said = full_range_run
+    trial = next(c.trial for c in run.front.configurations)
+    folder = export(run, trial, tmp_path / "out", formats=("onnx",))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["int8"]["recipe"]["scheme"] == run.info.quantisation["scheme"] == "u8s8"
+    card = (folder / "README.md").read_text()
+    assert "right on x86 with VNNI" in card
+    assert "not x86 without VNNI" in card
+    verified = verify(folder, task=load_task(tiny_task))
+    found = {check.name: check for check in verified.checks}["int8 products on this processor"]
+    # What this processor does decides what must be said, not what it is called.
+    task = load_task(tiny_task)
+    feeds = [{"input": task.train[0][i : i + 1].numpy()} for i in range(16)]
+    right = check_products((folder / "model.int8.onnx").read_bytes(), feeds).passed
+    assert found.passed == right == manifest["int8"]["products"]["passed"]
+    assert ("come out wrong on this processor" in said) == (not right)
+    assert ("come out wrong on this processor" in found.note) == (not right)
+    assert ("come out wrong" in (run.path / "log.jsonl").read_text()) == (not right)
+    # Claims are those of the processors it is stamped for, here as there.
+    scores = {check.name: check for check in verified.checks if "accuracy" in check.name}
+    assert scores
+    assert all(check.passed and check.found == pytest.approx(check.claimed, abs=1e-9) for check in scores.values())
+
+
+def test_a_file_for_a_board_is_verified_anywhere(tiny_task, tmp_path) -> None:
+    options = {"trials": 2, "samples": 200, "threads": 1, "precision": "int8", "objectives": "accuracy,size_bytes"}
+    run = run_search(tiny_task, out=tmp_path / "run", device="cortex-m7", **options)
+    folder = export(run, run.front.configurations[0].trial, tmp_path / "out", formats=("onnx",))
+    verified = verify(folder)
+    found = {check.name: check for check in verified.checks}["int8 products on this processor"]
+    assert verified.passed
+    assert found.passed
+    assert "the file is right on" in found.note
+    assert run.info.quantisation["scheme"] == "u8s8"

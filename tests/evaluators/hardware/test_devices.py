@@ -75,6 +75,8 @@ def test_a_users_own_file(tmp_path: Path) -> None:
         (lambda d: d.update(deployed_as={"fp32": "int4"}), "deployed_as"),
         (lambda d: d.update(sparse_kernels={"int8": ["2/4"]}, sparse_kernels_source="made up"), "such as 2:4"),
         (lambda d: d.update(sparse_kernels={"int8": ["2:4"]}), "sparse_kernels_source"),
+        (lambda d: d.update(int8_scheme="u9s9"), "one of u8s7, u8s8, u8u8"),
+        (lambda d: d.pop("int8_scheme_source"), "int8_scheme_source"),
     ],
 )
 def test_a_malformed_file_names_its_fault(edit: object, message: str) -> None:
@@ -88,6 +90,18 @@ def test_a_malformed_file_names_its_fault(edit: object, message: str) -> None:
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         Device.from_yaml(text)
+
+
+def test_int8_files_are_right_where_they_run() -> None:
+    schemes = {name: load_device(name).quantisation_scheme for name in device_names()}
+    boards = {"cortex-m33", "cortex-m4", "cortex-m7", "ethos-u55-128", "ethos-u85-256"}
+    assert {name for name, scheme in schemes.items() if scheme.name == "u8s8"} == boards
+    assert not any(scheme.can_saturate for name, scheme in schemes.items() if name not in boards)
+    assert "VNNI" in load_device("x86-avx2").int8_scheme_source
+    content = load_device("host").model_dump()
+    for field in ("int8_scheme", "int8_scheme_source"):
+        del content[field]  # as in a device's file of one's own
+    assert not Device.model_validate(content).quantisation_scheme.can_saturate
 
 
 def test_a_device_that_runs_int8_says_what_fp32_means() -> None:
