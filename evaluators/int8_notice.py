@@ -8,7 +8,8 @@ from torch import nn
 
 from ..errors import EvaluationError
 from .hardware.device import Device
-from .int8_products import ProductCheck, can_saturate, check_products
+from .int8_check import ProductCheck, check_products
+from .int8_products import can_saturate
 from .quantisation import calibration_feeds, quantise
 from .task import Task
 

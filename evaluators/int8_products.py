@@ -1,13 +1,9 @@
-"""Whether a processor computes an int8 file's products right: each is run here, and compared with exact integers.
-
-No flag of the processor is believed. The very file is run on inputs of the task with its quantised values as further
-outputs; what each convolution and matrix product made of its own inputs is then held against the integers' exact sum.
-"""
+"""The products of an int8 file: convolutions and matrix products of small integers, and their exact results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,16 +13,8 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from ..errors import EvaluationError, describe
-from .hardware.instruction_set import instruction_set
-from .hardware.onnxruntime_session import open_session
 from .onnx_graph import readers_of
 from .quantisation_scheme import LARGEST_SAFE_WEIGHT
-
-Feed = Mapping[str, np.ndarray]
-
-ROUNDING = 0.51
-"""Levels by which a right result may differ from the exact one: it is rounded, and scaled in fp32 before that."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +26,8 @@ class Quantised:
     zero: np.ndarray
     axis: int
     """Along which scales and zeros differ, where there is more than one."""
+    parameters: tuple[str, str]
+    """The names of scale and zero."""
 
     def real(self, integers: np.ndarray) -> Tensor:
         """Return what ``integers`` stand for, in double precision, where sums of products stay exact integers."""
@@ -46,6 +36,15 @@ class Quantised:
             shape[self.axis] = -1
         zero, scale = (a.astype(np.float64).reshape(shape) for a in (self.zero, self.scale))
         return torch.from_numpy((integers.astype(np.float64) - zero) * scale)
+
+    def stored(self, real: np.ndarray) -> np.ndarray:
+        """Return the integers that ``real``, whole multiples of the one scale, stand for."""
+        levels = np.rint(real.astype(np.float64) / self.scale.astype(np.float64)) + self.zero.astype(np.float64)
+        return levels.astype(self.zero.dtype)
+
+    def node(self, operator: str, given: str, result: str) -> onnx.NodeProto:
+        """Return the node that quantises to these integers, or dequantises them."""
+        return onnx.helper.make_node(operator, [given, *self.parameters], [result], axis=self.axis)
 
 
 @dataclass(frozen=True)
@@ -59,104 +58,37 @@ class Product:
     output: Quantised
     """As it is stored: rounded, and cut at the ends of its range."""
 
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.node.name or self.node.output[0]
+
+    @property
+    def result(self) -> str:
+        """The name of what a processor made of it, apart from the operand of the next product."""
+        return f"{self.output.name} of {self.name}"
+
     def exact(self, stored: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the output in levels of its scale, neither rounded nor cut, from the integers ``stored`` by name."""
         left, right = self.left.real(stored[self.left.name]), self.right.real(stored[self.right.name])
         bias = None if self.bias is None else self.bias.real(stored[self.bias.name])
-        found = _OPERATORS[self.node.op_type](left, right, bias, _attributes(self.node))
+        found = OPERATORS[self.node.op_type](left, right, bias, _attributes(self.node))
         return found.numpy() / self.output.scale.astype(np.float64) + self.output.zero
 
     def off_by(self, stored: Mapping[str, np.ndarray]) -> float:
         """Return the largest difference of the stored output to the exact one, in levels."""
-        found = stored[self.output.name]
+        found = stored[self.result]
         ends = np.iinfo(found.dtype)
         return float(np.abs(found - np.clip(self.exact(stored), ends.min, ends.max)).max())
 
 
-@dataclass(frozen=True)
-class ProductCheck:
-    """What came of running a file's products on this processor."""
-
-    compared: int
-    """Products held against exact integers."""
-    skipped: int
-    """Products that could not be, as their operands or results are not all stored as integers."""
-    wrong: Mapping[str, float]
-    """By the name of the node: how many levels of 255 a result was off, where rounding does not explain it."""
-    processor: str
-    """Its instruction set."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether all that were compared came out right."""
-        return not self.wrong
-
-    @property
-    def sentence(self) -> str:
-        """What a reader needs to know, in one sentence."""
-        if not self.compared:
-            return f"no int8 product of {self.skipped} could be compared"
-        others = f", {self.skipped} could not be compared" if self.skipped else ""
-        if self.passed:
-            return f"all {self.compared} int8 products come out right on this processor ({self.processor}){others}"
-        worst = max(self.wrong, key=lambda name: self.wrong[name])
-        return (
-            f"{len(self.wrong)} of {self.compared} int8 products come out wrong on this processor ({self.processor}), "
-            f"as 16-bit sums of uint8 x int8 saturate: {worst} is off by up to {self.wrong[worst]:.0f} of 255 levels"
-            f"{others}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {**asdict(self), "wrong": dict(self.wrong), "passed": self.passed}
-
-
-def check_products(
-    onnx_file: bytes, feeds: Iterable[Feed], *, threads: int = 1, exact_products: bool = False
-) -> ProductCheck:
-    """Run an int8 file's products on this processor, on the inputs given, and compare each with exact integers.
-
-    Args:
-        onnx_file: in the QDQ form.
-        feeds: inputs by name; a few of the task's own will do.
-        threads: of the runtime.
-        exact_products: as :func:`~espalier.evaluators.hardware.onnxruntime_session.open_session` takes it.
-
-    Raises:
-        EvaluationError: ONNX Runtime refuses the file, or no inputs were given.
-    """
-    model = onnx.load_from_string(onnx_file)
-    found = products(model)
-    skipped = sum(node.op_type in _OPERATORS for node in model.graph.node) - len(found)
-    if not found:
-        return compare((), (), skipped=skipped)
-    runs = stored_integers(model, found, feeds, threads=threads, exact_products=exact_products)
-    return compare(found, runs, skipped=skipped)
-
-
-def compare(found: Sequence[Product], runs: Iterable[Mapping[str, np.ndarray]], *, skipped: int = 0) -> ProductCheck:
-    """Hold what each run stored, by name, against the exact integers.
-
-    Args:
-        found: the products.
-        runs: every operand and result of them, for each input.
-        skipped: products that are not among them.
-    """
-    worst = dict.fromkeys((product.node.name for product in found), 0.0)
-    for stored in runs:
-        for product in found:
-            worst[product.node.name] = max(worst[product.node.name], product.off_by(stored))
-    wrong = {name: levels for name, levels in worst.items() if levels > ROUNDING}
-    return ProductCheck(len(worst), skipped, wrong, instruction_set().words)
-
-
 def products(model: onnx.ModelProto) -> tuple[Product, ...]:
     """Return the convolutions and matrix products whose operands and result are stored as integers."""
-    graph, constants, readers = model.graph, _constants(model), readers_of(model.graph)
+    graph, constants, readers = model.graph, constants_of(model), readers_of(model.graph)
     sources = {name: node for node in graph.node for name in node.output}
     found: list[Product] = []
     for node in graph.node:
-        if node.op_type not in _OPERATORS or _attributes(node).get("auto_pad", b"NOTSET") != b"NOTSET":
+        if node.op_type not in OPERATORS or _attributes(node).get("auto_pad", b"NOTSET") != b"NOTSET":
             continue
         operands = [_read(sources.get(name), constants) for name in node.input if name]
         left, right, bias = (*operands, None)[:3]
@@ -169,54 +101,15 @@ def products(model: onnx.ModelProto) -> tuple[Product, ...]:
 def can_saturate(onnx_file: bytes) -> bool:
     """Return whether a processor that sums pairs of uint8 x int8 products in 16 bits may compute something else.
 
-    Told from the stored integers alone, whatever the inputs: with none further from zero than 64 it cannot.
+    Told from the stored integers alone, whatever the inputs: with none further from zero than 64 it cannot. Activations
+    of int8 are no way out: on x86 ONNX Runtime 1.31 makes them uint8 before it multiplies.
     """
     tensors = onnx.load_from_string(onnx_file).graph.initializer
     stored = (numpy_helper.to_array(t) for t in tensors if t.data_type == onnx.TensorProto.INT8 and t.dims)
     return any(np.abs(array.astype(np.int16)).max(initial=0) > LARGEST_SAFE_WEIGHT for array in stored)
 
 
-def stored_integers(
-    model: onnx.ModelProto,
-    found: Sequence[Product],
-    feeds: Iterable[Feed],
-    *,
-    threads: int = 1,
-    exact_products: bool = False,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield what this processor stores of each operand and result, by name, and all constants, for each of ``feeds``.
-
-    Raises:
-        EvaluationError: ONNX Runtime refuses the file, or there are no inputs.
-    """
-    constants = _constants(model)
-    names = dict.fromkeys(tensor.name for p in found for tensor in (p.left, p.right, p.output))
-    shown = [name for name in names if name not in constants]
-    session = open_session(_showing(model, shown), threads=threads, exact_products=exact_products)
-    used = {i.name for i in session.get_inputs()}
-    ran = False
-    for feed in feeds:
-        values = session.run(shown, {name: array for name, array in feed.items() if name in used})
-        yield {**constants, **dict(zip(shown, values, strict=True))}
-        ran = True
-    if not ran:
-        raise EvaluationError(describe("no inputs", expected="at least one", remedy="Give inputs of the task."))
-
-
-def _showing(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
-    """Return the file with the values named as further outputs."""
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    types = {n.output[0]: n for n in model.graph.node if n.op_type == "QuantizeLinear"}
-    constants = _constants(model)
-    for name in names:
-        zero = constants[types[name].input[2]]
-        kind = onnx.helper.np_dtype_to_tensor_dtype(zero.dtype)
-        shown.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
-    return shown.SerializeToString()
-
-
-def _constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+def constants_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
@@ -236,7 +129,8 @@ def _written(readers: Sequence[onnx.NodeProto], constants: Mapping[str, np.ndarr
 def _quantised(node: onnx.NodeProto, name: str, constants: Mapping[str, np.ndarray]) -> Quantised | None:
     if len(node.input) < 3 or not {*node.input[1:3]} <= constants.keys():
         return None
-    return Quantised(name, constants[node.input[1]], constants[node.input[2]], _attributes(node).get("axis", 1))
+    scale, zero = node.input[1:3]
+    return Quantised(name, constants[scale], constants[zero], _attributes(node).get("axis", 1), (scale, zero))
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -270,7 +164,7 @@ def _matmul(left: Tensor, right: Tensor, bias: Tensor | None, given: Mapping[str
 
 
 _CONVOLUTIONS: Mapping[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_OPERATORS: Mapping[str, Callable[[Tensor, Tensor, Tensor | None, Mapping[str, Any]], Tensor]] = {
+OPERATORS: Mapping[str, Callable[[Tensor, Tensor, Tensor | None, Mapping[str, Any]], Tensor]] = {
     "Conv": _convolution,
     "Gemm": _gemm,
     "MatMul": _matmul,

@@ -38,9 +38,11 @@ class QuantisationScheme:
 
     @property
     def can_saturate(self) -> bool:
-        """Whether a processor that sums pairs of products in 16 bits computes something else."""
-        mixed = self.activations == "uint8" and self.weights == "int8"
-        return mixed and self.largest_weight > LARGEST_SAFE_WEIGHT
+        """Whether a processor that sums pairs of products in 16 bits computes something else.
+
+        Activations of int8 are no way out: on x86 ONNX Runtime 1.31 makes them uint8 before it multiplies.
+        """
+        return self.weights == "int8" and self.largest_weight > LARGEST_SAFE_WEIGHT
 
     @property
     def activation_words(self) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..evaluators.data import as_network_input, batches
-from ..evaluators.int8_products import ProductCheck, check_products
+from ..evaluators.int8_check import ProductCheck, check_products
 from ..evaluators.onnx_export import onnx_feed
 from ..evaluators.onnx_network import Deployed, deployed_file
 from ..evaluators.quantisation import Recipe, digest

@@ -30,7 +30,14 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None, exact_products: bool = False) -> Any:
+def open_session(
+    onnx: bytes,
+    *,
+    threads: int,
+    profile_prefix: str | None = None,
+    exact_products: bool = False,
+    literal: bool = False,
+) -> Any:
     """Return a session on the CPU that runs kernels one after the other, each on ``threads`` threads.
 
     Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
@@ -41,6 +48,7 @@ def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None
         profile_prefix: of the runtime's own profile, where one is wanted.
         exact_products: whether an x86 processor without VNNI is to sum int8 products as one with VNNI does, in more
             time: the runtime then stores int8 weights as uint8.
+        literal: whether nodes are run one by one as they stand in the file, none fused: int8 in fp32.
 
     Raises:
         EvaluationError: ONNX Runtime refuses the network.
@@ -51,7 +59,8 @@ def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if literal else levels.ORT_ENABLE_ALL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
