@@ -33,8 +33,8 @@ from espalier.evaluators.scoring import score
 from espalier.evaluators.task import Task
 from espalier.evaluators.task_loading import load_task
 
-SIGNED = QuantisationScheme("s8s8", "int8", "int8", 127, "every processor")
-"""Not registered: ONNX Runtime has few kernels of it on x86, and computes the rest in fp32."""
+SIGNED = QuantisationScheme("s8s8", "int8", "int8", 127, "x86 with VNNI, Arm")
+"""Not registered: on x86 ONNX Runtime makes its activations uint8 or computes in fp32, so it is slow and saturates too."""
 COLUMNS = ("task", "scheme", "right", "here", "wrong_products", "worst_levels", "latency_ms")
 Row = dict[str, Any]
 

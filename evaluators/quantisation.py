@@ -254,13 +254,23 @@ def _quantised(model: onnx.ModelProto, ranges: Any, scheme: QuantisationScheme) 
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=_operators(),
-        extra_options={"ActivationSymmetric": scheme.activations == "int8"},
+        extra_options={
+            "ActivationSymmetric": scheme.activations == "int8",
+            "TensorQuantOverrides": _per_tensor(model.graph),
+        },
     )
     quantiser.quantize_model()
     file = quantiser.model.model
     stamp = {"espalier.int8_scheme": scheme.name, "espalier.right_on": scheme.right_on}
     onnx.helper.set_model_props(file, stamp)
     return file.SerializeToString(deterministic=True)
+
+
+def _per_tensor(graph: onnx.GraphProto) -> dict[str, list[dict[str, bool]]]:
+    """Return the overrides that give weights left of a matrix product one scale: kernels take no more there."""
+    constants = {tensor.name for tensor in graph.initializer}
+    left = (node.input[0] for node in graph.node if node.op_type == "MatMul")
+    return {name: [{"symmetric": True}] for name in left if name in constants}
 
 
 def _operators() -> Sequence[str]:
