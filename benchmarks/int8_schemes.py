@@ -34,7 +34,7 @@ from espalier.evaluators.task import Task
 from espalier.evaluators.task_loading import load_task
 
 SIGNED = QuantisationScheme("s8s8", "int8", "int8", 127, "x86 with VNNI, Arm")
-"""Not registered: on x86 ONNX Runtime makes its activations uint8 or computes in fp32, so it is slow and saturates too."""
+"""Not registered: on x86 ONNX Runtime makes activations uint8 or computes in fp32, so it is slow and saturates too."""
 COLUMNS = ("task", "scheme", "right", "here", "wrong_products", "worst_levels", "latency_ms")
 Row = dict[str, Any]
 
