@@ -45,8 +45,8 @@ def keep_own_elements(tensors: MutableMapping[str, Any]) -> None:
 def stand_in(example_input: Inputs, *, seed: int = 0) -> Inputs:
     """Return an input to store in place of ``example_input``, which may be a sample of somebody's data.
 
-    Floating-point numbers are drawn between the smallest and the largest of each tensor, so that what they mean stays in
-    its range. Whole numbers are cut to at most 1: token ids become one token, masks stay as they are.
+    Floating-point numbers are drawn between the smallest and the largest of each tensor, so that they stay in the range
+    of what they mean. Whole numbers are cut to at most 1: token ids become one token, masks stay as they are.
     """
     generator = torch.Generator().manual_seed(seed)
     return map_tensors(lambda tensor: _drawn_like(tensor, generator), example_input)

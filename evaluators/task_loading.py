@@ -29,6 +29,11 @@ BUILT_IN_TASKS: Mapping[str, str] = MappingProxyType(
 """Names of tasks to the functions of the package's examples that make them; imported only when asked for."""
 
 
+def is_built_in(reference: str | None) -> bool:
+    """Return whether ``reference`` names a task of Espalier's own, whose code is not somebody else's."""
+    return reference in BUILT_IN_TASKS
+
+
 def load_task(reference: str, *, data: Path | None = None) -> Task:
     """Return the task that ``reference`` names.
 

@@ -88,7 +88,7 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
         (folder / ONNX_INT8).write_bytes(deployed.onnx)
     if "pt2" in formats:
         _save_pt2(subject.model, subject.task.example_input, folder / PT2)
-    found = parities(subject.model, subject.task, folder, formats, trust=True)  # written here, a moment ago
+    found = parities(subject.model, subject.task, folder, formats, True)  # trusted: written a moment ago
     _refuse_disparity(found)
     manifest = _manifest(subject, deployed, found, formats, command_out, folder)
     names = tuple(input_names(subject.task.example_input))

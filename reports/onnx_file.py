@@ -11,9 +11,7 @@ import onnx
 from ..errors import describe
 from .pt2_archive import UnsafeFileError
 
-DOMAINS = frozenset(
-    {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "pkg.onnxscript.torch_lib"}
-)
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Where operators come from that ONNX Runtime has by itself."""
 
 

@@ -93,7 +93,7 @@ def latency_of_export(
 
 
 def parities(
-    model: nn.Module, task: Task, folder: Path, formats: Sequence[str], *, trust: bool = False
+    model: nn.Module, task: Task, folder: Path, formats: Sequence[str], trust: bool = False
 ) -> dict[str, Parity]:
     """Compare each exported program in ``folder`` with the PyTorch network on random and on validation inputs.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 
+from ..evaluators.trust import remember
 from ..jsonfile import write_json
 from ..spaces.rankings import Rankings
 from . import journal
@@ -59,6 +60,7 @@ class Session:
         """Begin the run and bring it to its end."""
         write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
         info.write(self.folder)
+        remember(info.study_name, info.task_reference)
         self._events.write("started", options=self.options.to_dict())
         return self._search(info)
 
@@ -82,6 +84,8 @@ class Session:
         self._events.end_torn_line()
         info = dataclasses.replace(stored, options=self.options)
         info.write(self.folder)
+        if self.subject.task_reference == info.task_reference:
+            remember(info.study_name, info.task_reference)
         self._events.write("resumed", options=self.options.to_dict())
         if torn:
             self._events.write("warning", text=f"cut a torn last line of {torn} bytes off {journal.JOURNAL}")
