@@ -80,6 +80,7 @@ class Session:
             quantisation=quantisation_of(self.options),
         )
         given.check_resumes(stored)
+        journal.refuse_missing(self.folder, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
         info = dataclasses.replace(stored, options=self.options)
