@@ -25,6 +25,7 @@ from .finish import finish
 from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
+from .new_folder import refuse_links
 from .new_info import quantisation_of
 from .options import SearchOptions
 from .path_training import PathTraining
@@ -71,6 +72,7 @@ class Session:
             InputError: it is of another task, device or setting.
         """
         stored = RunInfo.read(self.folder)
+        refuse_links(self.folder)
         given = dataclasses.replace(
             stored,
             options=self.options,
