@@ -70,7 +70,7 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     named = [network["file"] for network in manifest["networks"]]
     faults = [f"{name!r} is no file of the kit" for name in named if name not in manifest["files"]]
     for name, known in sorted(manifest["files"].items()):
-        if name != os.path.basename(name) or name in ("", ".", "..") or (folder / name).is_symlink():
+        if name != Path(name).name or name in ("", ".", "..") or (folder / name).is_symlink():
             faults.append(f"{name!r} is no file of the kit")
             continue
         try:
