@@ -383,8 +383,8 @@ def test_links_are_not_followed(copy, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"threads": "many"}, {"threads": 10**9}, {"files": ["model.onnx"]}, {"files": {"model.onnx": "x"}}, {"freeze": 3},
-        {"claimed": None}, {"example_input": {"shape": [2**20, 2**20]}},
+        {"threads": "many"}, {"threads": 10**9}, {"files": ["model.onnx"]}, {"files": {"model.onnx": "x"}},
+        {"freeze": 3}, {"claimed": None}, {"example_input": {"shape": [2**20, 2**20]}},
         {"example_input": {"shape": [1], "dtype": "load"}},
     ],
 )  # fmt: skip
