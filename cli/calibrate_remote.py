@@ -28,6 +28,7 @@ def pack(
 ) -> None:
     """Write a kit for a task's network."""
     from ..evaluators.hardware.remote.kit import pack_kit
+    from ..evaluators.trust import remember
 
     task = _task(reference, data)
     packed = pack_kit(
@@ -41,6 +42,7 @@ def pack(
         freeze=task.freeze,
         progress=lambda done, total: note(f"Packed {done} of {total} networks") if done in (1, total) else None,
     )
+    remember(packed.identity, packed.subject)
     _say_packed(packed, kit, threads, "--out device.yaml", as_json=as_json)
 
 
@@ -148,13 +150,12 @@ def over_ssh(
 
 
 def _subject(kit: Kit, *, trust: bool) -> str:
-    from ..evaluators.task_loading import is_built_in
+    from ..evaluators.trust import refuse_untrusted
 
-    if trust or is_built_in(kit.subject):
-        return kit.subject
-    got = f"{kit.path} names the task {kit.subject!r}, and importing it executes it"
-    remedy = "Name it: espalier calibrate TASK --import ..., or give --trust."
-    raise InputError(describe(got, expected="a task that you name, or a kit that you trust", remedy=remedy))
+    if not trust:
+        remedy = "Name it: espalier calibrate TASK --import ..., or give --trust."
+        refuse_untrusted(kit.subject, kit.path, run=kit.identity, remedy=remedy)
+    return kit.subject
 
 
 def _task(reference: str | None, data: Path | None) -> Task:

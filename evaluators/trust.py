@@ -3,7 +3,7 @@
 A search notes in the user's own state folder (``$XDG_STATE_HOME/espalier`` or ``~/.local/state/espalier``) which task
 it was given, under the run's random name. Where a run's folder names the same task under the same name, that task is
 what this user searched with here, wherever the folder lies now. Whatever else a folder names is imported only if the
-user names it, or says that the folder is to be trusted.
+user names it, or says that the folder is to be trusted. Kits for devices are known in the same way, by their hash.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def refuse_untrusted(reference: str, folder: Path, *, run: str, remedy: str) -> 
 
     Args:
         reference: the task that the folder names.
-        folder: the run's.
-        run: the random name of the run.
+        folder: the run's, or the kit's.
+        run: the random name of the run, or the hash of the kit.
         remedy: what to do, for the message.
 
     Raises:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import pickle
+from pathlib import Path
 
 import cloudpickle
 import onnxruntime
@@ -129,15 +131,13 @@ def test_final_numbers_without_the_weights_are_refused_and_not_those_of_the_dens
 
 
 def test_weights_are_on_disk_before_their_evaluation_is_told(evaluator, tmp_path, monkeypatch):
-    import os
-
     synced, fsync = [], os.fsync
 
     def noted(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
-    if not os.path.isdir("/proc/self/fd"):
+    if not Path("/proc/self/fd").is_dir():
         pytest.skip("needs /proc")
     monkeypatch.setattr(os, "fsync", noted)
     evaluator.evaluate(_request(evaluator, tmp_path / "3.safetensors", samples=0))
