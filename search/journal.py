@@ -203,6 +203,8 @@ def _open(folder: Path, url: str | None, *, write: bool) -> optuna.storages.Base
         if not write and file is not None and not file.exists():  # opening it would create it
             got = f"no file {file}"
             raise RunFolderError(describe(got, expected="the run's study", remedy="Restore it from a copy."))
+        if not write:
+            _refuse_strange(url)
         return _database(url)
     path = folder / JOURNAL
     if not write and not path.exists():
@@ -223,6 +225,30 @@ def torn(path: Path, what: str) -> RunFolderError:
             remedy="Restore it from a copy, or start a new run in another folder.",
         )
     )
+
+
+def _refuse_strange(url: str) -> None:
+    """Refuse a database without studies: opening it would make tables in it, whosever it is.
+
+    Raises:
+        RunFolderError: it has none.
+        InputError: it cannot be opened.
+    """
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(url)
+        strange = not inspect(engine).has_table("studies")
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        last = str(error).strip().partition("\n")[0]
+        raise InputError(
+            describe(f"storage {url!r} cannot be opened ({last})", expected="a database URL", remedy="Correct it.")
+        ) from error
+    if strange:
+        got = f"storage {url!r} holds no study of Optuna"
+        raise RunFolderError(describe(got, expected="the run's study", remedy="Restore it from a copy."))
 
 
 def _database(url: str) -> optuna.storages.BaseStorage:

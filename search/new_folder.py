@@ -48,17 +48,17 @@ def create(folder: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a run folder whose folders are links: a search deletes weights in them, wherever they lead.
+    """Refuse a run folder with links where a search writes and deletes, wherever they lead.
 
     Raises:
         RunFolderError: one is a link.
     """
-    for name in ("policies", "weights", "baselines"):
+    for name in ("policies", "weights", "baselines", "study.journal", "log.jsonl"):
         if (folder / name).is_symlink():
             raise RunFolderError(
                 describe(
                     f"{folder / name} is a link",
-                    expected="a folder of the run itself, as a search deletes files in it",
+                    expected="a part of the run itself, as a search writes and deletes there",
                     remedy="Move what it leads to into its place.",
                 )
             )

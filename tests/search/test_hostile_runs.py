@@ -75,6 +75,20 @@ def test_a_run_whose_database_is_gone_is_not_begun_again(search, tmp_path):
     assert not database.exists()
 
 
+def test_no_tables_are_made_in_a_database_that_a_run_names(search, tmp_path):
+    import sqlite3
+
+    run = search(trials=3)
+    with sqlite3.connect(tmp_path / "mine.db") as mine:
+        mine.execute("create table notes (text)")
+    content = json.loads((run.path / "run.json").read_text())
+    content["options"]["storage"] = f"sqlite:///{tmp_path / 'mine.db'}"
+    (run.path / "run.json").write_text(json.dumps(content))
+    before = (tmp_path / "mine.db").read_bytes()
+    assert main(["pick", str(run.path)]) == 2
+    assert (tmp_path / "mine.db").read_bytes() == before
+
+
 def test_a_search_that_was_killed_before_its_first_trial_goes_on(search):
     run = search(trials=2)
     for path in (*run.path.glob("policies/*"), *run.path.glob("weights/*")):
