@@ -145,8 +145,8 @@ outputs = session.run(None, {{{feed}}})
 ```
 """)
     if "pt2" in m.formats:
-        parts.append(f"""With `torch.export`, without the task's code. PyTorch executes what such a file says, so load it only where you trust who
-made it; `espalier verify` does not execute it.
+        parts.append(f"""With `torch.export`, without the task's code. PyTorch executes what such a file says: load it
+only where you trust who made it; `espalier verify` does not execute it.
 
 ```python
 import torch

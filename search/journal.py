@@ -212,8 +212,8 @@ def _open(folder: Path, url: str | None, *, write: bool) -> optuna.storages.Base
     backend = OneWriterJournal(path) if write else JournalFileBackend(str(path))
     try:
         return optuna.storages.JournalStorage(backend)
-    except (ValueError, KeyError, TypeError) as error:
-        raise torn(path, str(error)) from error
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise torn(path, f"{type(error).__name__}: {error}") from error
 
 
 def torn(path: Path, what: str) -> RunFolderError:
