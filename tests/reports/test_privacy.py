@@ -36,9 +36,9 @@ class Holding(nn.Module):
     def __init__(self, x) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.first = nn.Conv2d(3, 8, 3)
-        self.second = nn.Conv2d(8, 8, 3)
-        self.last = nn.Linear(8, 3)
+        self.first = nn.Conv2d(3, 16, 3)
+        self.second = nn.Conv2d(16, 16, 3)
+        self.last = nn.Linear(16, 3)
         means = torch.stack([*x.mean((0, 2, 3)), *x.reshape(-1)])
         self.register_buffer("mean", means[:3].view(3, 1, 1))
         self.register_buffer("scale", x.new_ones(len(means))[:1], persistent=False)
