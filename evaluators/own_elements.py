@@ -57,7 +57,7 @@ def _drawn_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     if not plain.numel() or plain.dtype == torch.bool or plain.is_complex():
         return torch.zeros_like(plain) if plain.is_complex() else plain.clone()
     if not plain.is_floating_point():
-        return plain.clamp(max=1).contiguous()
+        return plain.clamp(min=-1 if plain.dtype.is_signed else 0, max=1).contiguous()
     least, most = plain.double().min(), plain.double().max()
     share = torch.rand(plain.shape, generator=generator, dtype=torch.float64)
     return (least + share * (most - least)).to(plain.dtype)
