@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .load import read_weights
 from .manifest import ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
 from .onnx_file import check_onnx
 from .pt2_archive import UnsafeFileError, read_pt2
+from .pt2_program import NotComputedError, Pt2Program
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,15 @@ def contents(manifest: Manifest, folder: Path, *, trust: bool) -> Iterator[FileF
                 yield FileFinding(name, None, None, "")
 
 
+def _check_pt2(path: Path) -> None:
+    with suppress(NotComputedError):  # told later, as what is not checked
+        Pt2Program(read_pt2(path))
+
+
 _CHECKS: Mapping[str, Callable[[Path], Any]] = {
     ONNX: check_onnx,
     ONNX_INT8: check_onnx,
-    PT2: read_pt2,
+    PT2: _check_pt2,
     WEIGHTS: read_weights,
     POLICY: read_json,
     RANKINGS: read_json,

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten
 
-from ..errors import InputError, describe
-from .pt2_archive import Pt2Archive, torch_dtype
+from ..errors import EvaluationError, InputError, describe
+from .pt2_archive import Pt2Archive, UnsafeFileError, torch_dtype
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|torchvision)\.(\w+)\.(\w+)")
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
@@ -39,6 +39,9 @@ _AUTOCAST = "torch.ops.higher_order.wrap_with_autocast"
 _CONDITION = "torch.ops.higher_order.cond"
 
 
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
+
+
 class NotComputedError(InputError):
     """A program with an operator that is not computed here; it may be right."""
 
@@ -52,14 +55,33 @@ class Pt2Program:
 
     def __init__(self, archive: Pt2Archive) -> None:
         self._tensors = {**archive.weights, **archive.constants}
-        module = archive.program["graph_module"]
-        self._graph = module["graph"]
-        self._inputs = module["signature"]["input_specs"]
-        self._outputs = module["signature"]["output_specs"]
-        _check(self._graph)
+        try:
+            module = archive.program["graph_module"]
+            self._graph = module["graph"]
+            self._inputs = module["signature"]["input_specs"]
+            self._outputs = module["signature"]["output_specs"]
+            _check(self._graph)
+        except NotComputedError:
+            raise
+        except _MALFORMED as error:
+            got = f"the program is malformed ({type(error).__name__}: {error})"
+            raise UnsafeFileError(describe(got, expected="what torch.export writes", remedy="Export again.")) from error
 
     def __call__(self, inputs: Any) -> list[torch.Tensor]:
-        """Return the tensors that the program returns for ``inputs``, a tensor, a tuple or a dict, in order."""
+        """Return the tensors that the program returns for ``inputs``, a tensor, a tuple or a dict, in order.
+
+        Raises:
+            EvaluationError: it cannot be computed.
+        """
+        try:
+            return self._outputs_for(inputs)
+        except NotComputedError:
+            raise
+        except (*_MALFORMED, RuntimeError, NotImplementedError, MemoryError, StopIteration) as error:
+            got = f"the program cannot be computed ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            raise EvaluationError(describe(got, expected="a program that runs", remedy="Export again.")) from error
+
+    def _outputs_for(self, inputs: Any) -> list[torch.Tensor]:
         given = iter(self._ordered(inputs))
         values = {}
         for spec in self._inputs:
@@ -80,7 +102,8 @@ class Pt2Program:
 
     def _input(self, kind: str, content: Mapping[str, Any], given: Any) -> Any:
         if kind == "user_input":
-            return next(given)
+            value = next(given)
+            return value.clone() if isinstance(value, torch.Tensor) else value
         if kind == "constant_input":
             return next(given, None)
         if kind not in ("parameter", "buffer", "tensor_constant"):

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from espalier.cli.main import main
-from espalier.errors import InputError
+from espalier.errors import EvaluationError, InputError
 from espalier.evaluators.task_loading import load_task
 from espalier.reports.load import load
 from espalier.reports.manifest import Manifest, digest
@@ -195,6 +195,36 @@ def test_what_a_program_says_is_computed_and_never_run_as_code(archive, marker, 
     else:
         assert len(Pt2Program(read_pt2(path))(torch.ones(1, 4))) == 1
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p.pop("graph_module"), lambda p: p["graph_module"].update(graph=[]),
+        lambda p: p["graph_module"]["graph"]["nodes"][0].update(inputs=[{"name": "x"}]),
+        lambda p: p["graph_module"]["graph"]["nodes"][0].update(target=7),
+    ],
+)  # fmt: skip
+def test_a_malformed_program_is_refused(archive, tmp_path, change):
+    path = Path(shutil.copy(archive, tmp_path / "model.pt2"))
+    rewritten(path, lambda entries: _config(entries, "models/model.json", change))
+    with pytest.raises(UnsafeFileError, match="malformed"):
+        Pt2Program(read_pt2(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p["graph_module"]["graph"]["nodes"][0]["inputs"].clear(),
+        lambda p: p["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"].update(as_tensor={"name": "gone"}),
+        lambda p: p["graph_module"]["signature"]["input_specs"].pop(),
+    ],
+)
+def test_a_program_that_does_not_run_is_an_error_in_one_line(archive, tmp_path, change):
+    path = Path(shutil.copy(archive, tmp_path / "model.pt2"))
+    rewritten(path, lambda entries: _config(entries, "models/model.json", change))
+    with pytest.raises(EvaluationError, match="cannot be computed"):
+        Pt2Program(read_pt2(path))(torch.ones(1, 4))
 
 
 @pytest.mark.parametrize(
