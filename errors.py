@@ -7,7 +7,8 @@ caller would naturally catch. The command line turns :class:`InputError` into ex
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class EspalierError(Exception):
@@ -53,6 +54,33 @@ class MissingExtraError(EspalierError, ImportError):
 def describe(got: object, *, expected: str, remedy: str) -> str:
     """Return the one shape that every error message has: what was got, what was expected, what to do."""
     return f"{got}; expected {expected}. {remedy}"
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, even where making it fails: it may be a user's own class."""
+    try:
+        return str(error)
+    except (Exception, SystemExit, GeneratorExit) as failure:  # noqa: BLE001 - whatever its __str__ raises
+        return f"no text, as its __str__ raises {type(failure).__name__}"
+
+
+@contextmanager
+def no_silent_end() -> Iterator[None]:
+    """Make an error of what a task's own code raises to end the process.
+
+    Raises:
+        EvaluationError: the code inside raised ``SystemExit`` or ``GeneratorExit``.
+    """
+    try:
+        yield
+    except (SystemExit, GeneratorExit) as error:
+        raise EvaluationError(
+            describe(
+                f"the task's own code raised {type(error).__name__} ({text_of(error) or 'no message'})",
+                expected="code that returns or raises an error",
+                remedy="Remove the call of sys.exit(), or of whatever else ends the program, from the task.",
+            )
+        ) from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -37,7 +37,7 @@ def read_json(path: Path, *, version: int = 1) -> dict[str, Any]:
         raise RunFolderError(
             describe(f"no file {path}", expected="a folder that Espalier wrote", remedy="Check the path.")
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or numbers without end
         raise RunFolderError(
             describe(
                 f"{path} is torn or no JSON ({error})",

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InputError, describe
 from .calibrate_remote import import_, import_into_run, over_ssh, pack, pack_run
-from .options import DataOption, JsonOption
+from .options import DataOption, JsonOption, TrustOption
 from .output import note, print_json, refuse_existing, writing
 
 
@@ -79,6 +79,7 @@ def calibrate(
         str, typer.Option("--precision", help="What networks are timed at, of fp32 and int8, by commas.")
     ] = "fp32",
     data: DataOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine, or another device, and fit its cost model; print the error on what was held out.
@@ -91,11 +92,11 @@ def calibrate(
         got = "--ssh beside --kit or --import"
         raise InputError(describe(got, expected="one of them", remedy="--ssh does what the others do, in one step."))
     if run is not None:
-        _of_run(run, kit, results, ssh, data=data, threads=threads, as_json=as_json)
+        _of_run(run, kit, results, ssh, task=task, data=data, threads=threads, trust=trust, as_json=as_json)
     elif ssh is not None:
         over_ssh(task, ssh, out, options=ssh_option or (), python=ssh_python, as_json=as_json, **packing)
     elif results is not None:
-        import_(task, results, kit, out, data=data, as_json=as_json)
+        import_(task, results, kit, out, data=data, trust=trust, as_json=as_json)
     elif kit is not None:
         pack(task, kit, as_json=as_json, **packing)
     else:
@@ -109,8 +110,10 @@ def _of_run(
     results: Path | None,
     ssh: str | None,
     *,
+    task: str | None,
     data: Path | None,
     threads: int,
+    trust: bool,
     as_json: bool,
 ) -> None:
     if ssh is not None or (kit is None and results is None):
@@ -119,7 +122,7 @@ def _of_run(
     if results is not None:
         import_into_run(run, results, kit, as_json=as_json)
     elif kit is not None:
-        pack_run(run, kit, data=data, threads=threads, as_json=as_json)
+        pack_run(run, kit, task=task, data=data, threads=threads, trust=trust, as_json=as_json)
 
 
 def _this_machine(task: str | None, out: Path, *, data: Path | None, as_json: bool, **how: Any) -> None:

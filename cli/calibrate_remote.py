@@ -28,6 +28,7 @@ def pack(
 ) -> None:
     """Write a kit for a task's network."""
     from ..evaluators.hardware.remote.kit import pack_kit
+    from ..evaluators.trust import remember
 
     task = _task(reference, data)
     packed = pack_kit(
@@ -41,6 +42,7 @@ def pack(
         freeze=task.freeze,
         progress=lambda done, total: note(f"Packed {done} of {total} networks") if done in (1, total) else None,
     )
+    remember(packed.identity, packed.subject)
     _say_packed(packed, kit, threads, "--out device.yaml", as_json=as_json)
 
 
@@ -56,26 +58,39 @@ def _say_packed(packed: Kit, kit: Path, threads: int, then: str, *, as_json: boo
 
 
 def import_(
-    reference: str | None, results: Path, kit: Path | None, out: Path, *, data: Path | None, as_json: bool
+    reference: str | None,
+    results: Path,
+    kit: Path | None,
+    out: Path,
+    *,
+    data: Path | None,
+    trust: bool,
+    as_json: bool,
 ) -> None:
-    """Read what an agent brought back, and write the device that it tells of."""
+    """Read what an agent brought back, and write the device that it tells of.
+
+    The kit names a task, too; it is asked only for Espalier's own, or where it is trusted.
+    """
     from ..evaluators.hardware.remote.importing import import_results
     from ..evaluators.hardware.remote.kit import read_kit
 
     refuse_existing(out)
     refuse_existing(out.with_suffix(".csv"))
     packed = read_kit(kit or results.parent)
-    task = _task(reference or packed.subject, data)
+    task = _task(reference or _subject(packed, trust=trust), data)
     imported = import_results(results, packed.path, task.model(), task.example_input, name=out.stem, freeze=task.freeze)
     _save(imported, out, as_json=as_json)
 
 
-def pack_run(folder: Path, kit: Path, *, data: Path | None, threads: int, as_json: bool) -> None:
+def pack_run(
+    folder: Path, kit: Path, *, task: str | None, data: Path | None, threads: int, trust: bool, as_json: bool
+) -> None:
     """Write a kit of a run's front."""
     from ..reports.on_device import pack_front
     from ..search.run_folder import open_run
 
-    packed = pack_front(open_run(folder), kit, data=data, threads=threads)
+    found = None if task is None else _task(task, data)
+    packed = pack_front(open_run(folder), kit, task=found, data=data, threads=threads, trust=trust)
     _say_packed(packed, kit, threads, f"--run {shlex.quote(str(folder))}", as_json=as_json)
 
 
@@ -132,6 +147,15 @@ def over_ssh(
         progress=note,
     )
     _save(imported, out, as_json=as_json)
+
+
+def _subject(kit: Kit, *, trust: bool) -> str:
+    from ..evaluators.trust import refuse_untrusted
+
+    if not trust:
+        remedy = "Name it: espalier calibrate TASK --import ..., or give --trust."
+        refuse_untrusted(kit.subject, kit.path, run=kit.identity, remedy=remedy)
+    return kit.subject
 
 
 def _task(reference: str | None, data: Path | None) -> Task:

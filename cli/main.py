@@ -6,14 +6,15 @@ is imported here or by a command's module, so that ``--help`` answers at once; c
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import EspalierError, InputError, Interrupted, MissingExtraError
+from ..errors import EspalierError, InputError, Interrupted, MissingExtraError, no_silent_end
 from .calibrate import calibrate
 from .compare import compare
 from .demo import demo
@@ -36,8 +37,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that a task's own ``sys.exit()`` does not end as if all were done."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        with no_silent_end():
+            command(*args, **kwargs)
+
+    return guarded
+
+
 for _command in (demo, inspect, devices, calibrate, search, report, compare, pick, export, verify):
-    app.command()(_command)
+    app.command()(_guarded(_command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="espalier")
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else DONE
+        # A text as the code is a complaint, as it is to Python itself.
+        return DONE if stop.code is None else stop.code if isinstance(stop.code, int) else SAYS_NO
     except (InputError, MissingExtraError) as error:
         return _refuse(error, BAD_INPUT)
     except Interrupted as stop:

@@ -31,3 +31,13 @@ ConstraintOption = Annotated[
         show_default=False,
     ),
 ]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", help="The task, where the folder is not to be asked for it.", show_default=False
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Execute what the folder names: import its task, unpickle what it holds pickled."),
+]

@@ -205,13 +205,18 @@ def search(
 
 def merged(given: Mapping[str, Any], config: Path | None, *, resume: bool) -> dict[str, Any]:
     """Return the options of a search: those given, else those of the config, else, on a resume, the run's own."""
+    from ..evaluators.trust import refuse_untrusted
     from ..search.new_folder import has_run
     from ..search.options import read_config
     from ..search.run_folder import open_run
 
     options = {**(read_config(config) if config is not None else {}), **given}
     if resume and options.get("out") is not None and has_run(Path(options["out"])):
-        stored = open_run(options["out"]).info.options.to_dict()
+        run = open_run(options["out"])
+        stored = run.info.options.to_dict()
+        if "task" not in options:
+            remedy = f"Name it: espalier search TASK --out {options['out']} --resume."
+            refuse_untrusted(stored["task"], run.path, run=run.info.study_name, remedy=remedy)
         options = {**stored, **options}
     return options
 

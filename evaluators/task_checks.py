@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import EspalierError, TaskError, describe
+from ..errors import EspalierError, TaskError, describe, text_of
 from ..spaces.inputs import call
 from .data import as_network_input, batches, fingerprint_of_data
 from .metrics import metric_of
@@ -95,7 +95,7 @@ def _check_metric(model: nn.Module, task: Task) -> None:
         score(model, task, task.validation, limit=limit)
     except EspalierError as error:
         raise TaskError(f"task {task.name!r} on its validation data: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise _failure(task, "the metric on validation samples", error) from error
 
 
@@ -104,14 +104,14 @@ def _attempt(action: Any, task: Task, what: str) -> Any:
         return action()
     except EspalierError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise _failure(task, what, error) from error
 
 
-def _failure(task: Task, what: str, error: Exception) -> TaskError:
+def _failure(task: Task, what: str, error: BaseException) -> TaskError:
     return TaskError(
         describe(
-            f"{what} of task {task.name!r} fails: {type(error).__name__}: {error}",
+            f"{what} of task {task.name!r} fails: {type(error).__name__}: {text_of(error)}",
             expected="a call that succeeds",
             remedy="Try it in Python; example_input, data and network must fit together.",
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import EspalierError, EvaluationError
+from ..errors import EspalierError, EvaluationError, RunFolderError, describe, text_of
 from ..spaces.apply import prune
 from ..spaces.evidence import gather
 from ..spaces.groups import Graph
@@ -100,7 +100,7 @@ class TaskEvaluator:
         except EspalierError:
             raise
         except (RuntimeError, MemoryError, ArithmeticError, ValueError) as error:
-            raise EvaluationError(f"trial {request.trial}: {type(error).__name__}: {error}") from error
+            raise EvaluationError(f"trial {request.trial}: {type(error).__name__}: {text_of(error)}") from error
 
     def _evaluate(self, request: EvaluationRequest) -> Evaluation:
         if request.samples == 0 and request.policy == Policy.dense(self.graph):
@@ -231,13 +231,21 @@ class TaskEvaluator:
         recalibrate(model, samples, forward=MixedPrecision(model))
         return model
 
-    def rebuild(self, policy: Policy, weights_path: str | None) -> nn.Module:
-        """Return the pruned network with its fine-tuned weights, or with the dense ones where the path is ``None``.
+    def rebuild(self, policy: Policy, weights_path: str | None, *, trial: int | None = None) -> nn.Module:
+        """Return the pruned network with its fine-tuned weights; nothing of the network as it was brought needs any.
 
         Raises:
             RunFolderError: the weights are absent, torn or of another network.
         """
         model = self.pruned(policy)
+        if weights_path is None and policy != Policy.dense(self.graph):
+            raise RunFolderError(
+                describe(
+                    f"the weights of trial {trial} (weights/{trial}.safetensors) are gone",
+                    expected="the weights of every member of the front, as its final numbers are of them",
+                    remedy="Restore the file from a copy, or search again in a new folder.",
+                )
+            )
         if weights_path is not None:
             load_weights(model, Path(weights_path))
         return model.eval()
@@ -248,7 +256,7 @@ class TaskEvaluator:
         The test score is read here and nowhere else. Where the device can be reached, all networks are measured anew
         in turns, so that a drift of the machine meets all alike.
         """
-        models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path) for m in members)]
+        models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path, trial=m.trial) for m in members)]
         policies = [Policy.dense(self.graph), *(m.policy for m in members)]
         precisions = [policy.precision for policy in policies]
         networks = [self.deployed(m, precision) for m, precision in zip(models, precisions, strict=True)]

@@ -29,6 +29,11 @@ BUILT_IN_TASKS: Mapping[str, str] = MappingProxyType(
 """Names of tasks to the functions of the package's examples that make them; imported only when asked for."""
 
 
+def is_built_in(reference: str | None) -> bool:
+    """Return whether ``reference`` names a task of Espalier's own, whose code is not somebody else's."""
+    return reference in BUILT_IN_TASKS
+
+
 def load_task(reference: str, *, data: Path | None = None) -> Task:
     """Return the task that ``reference`` names.
 
@@ -67,7 +72,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         del sys.modules[name]
         raise _import_failure(str(path), error) from error
     finally:
@@ -79,13 +84,13 @@ def _from_package(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise _import_failure(name, error) from error
     finally:
         sys.path.pop(0)
 
 
-def _import_failure(location: str, error: Exception) -> TaskError:
+def _import_failure(location: str, error: BaseException) -> TaskError:
     last = traceback.format_exception_only(error)[-1].strip()
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     where = f" (line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
@@ -121,7 +126,7 @@ def _finished(found: Any, reference: str, data: Path | None) -> Task:
             found = found(data=data) if takes_data else found()
         except EspalierError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise _import_failure(reference, error) from error
     if not isinstance(found, Task):
         raise TaskError(

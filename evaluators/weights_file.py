@@ -14,11 +14,24 @@ from ..errors import RunFolderError, describe
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors to a safetensors file, whole or not at all."""
+    """Write the network's tensors to a safetensors file, whole or not at all; it is on disk when this returns."""
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file(tensors, temporary)
+    _to_disk(temporary)
     temporary.replace(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on disk: a power cut leaves no trial without its weights."""
+    if os.name != "posix" and path.is_dir():
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -20,6 +20,7 @@ from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.task_loading import load_task
 from ..evaluators.threads import torch_threads
+from ..evaluators.trust import refuse_untrusted
 from .export_files import Subject, write_files
 from .load import Rebuilt, read_weights, rebuild_from, refuse_other_network
 
@@ -39,6 +40,7 @@ def export(
     fine_tune_epochs: int = 0,
     task: Task | None = None,
     data: Path | str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write the configuration ``pick`` of ``run`` to the folder ``out`` and return its path.
 
@@ -51,11 +53,13 @@ def export(
         constraints: further bounds under which the pick is taken.
         formats: of ``onnx``, ``pt2`` and ``safetensors``; weights and policy always are, for ``load``.
         fine_tune_epochs: epochs over the training data that the network is trained further before it is written.
-        task: the task, where the search was given a Python object.
+        task: the task, where the search was given a Python object or was not run by this user on this machine.
         data: where the task's data lies; by default where the search found it.
+        trust: import the task that the run's folder names, whoever wrote that.
 
     Raises:
-        InputError: ``out`` cannot be used, a format or pick is unknown, or the task is not the one that was searched.
+        InputError: ``out`` cannot be used, a format or pick is unknown, the task is not the one that was searched, or
+            is named by a run that is not the user's own.
         EvaluationError: an exported program does not compute what the PyTorch network computes.
     """
     out = Path(out)
@@ -63,7 +67,9 @@ def export(
     _check_epochs(fine_tune_epochs)
     check_free(out)
     with torch_threads(run.info.options.threads_per_worker):
-        subject = _subject(run, str(pick), _parsed(constraints), task or task_of_run(run, data), fine_tune_epochs)
+        subject = _subject(
+            run, str(pick), _parsed(constraints), task or task_of_run(run, data, trust=trust), fine_tune_epochs
+        )
         with _beside(out) as folder:
             write_files(subject, folder, wanted, command_out=out)
     return out
@@ -99,11 +105,11 @@ def _parsed(constraints: Sequence[Constraint | str]) -> tuple[Constraint, ...]:
     return tuple(c if isinstance(c, Constraint) else Constraint.parse(c) for c in constraints)
 
 
-def task_of_run(run: Run, data: Path | str | None = None) -> Task:
-    """Return the task of a run, loaded again.
+def task_of_run(run: Run, data: Path | str | None = None, *, trust: bool = False) -> Task:
+    """Return the task of a run, loaded again: what the user searched with here, or whatever it names with ``trust``.
 
     Raises:
-        InputError: the run was searched with a Python object, or the task cannot be loaded.
+        InputError: the run was searched with a Python object, names somebody else's task, or it cannot be loaded.
     """
     if run.info.task_reference is None:
         raise InputError(
@@ -113,6 +119,9 @@ def task_of_run(run: Run, data: Path | str | None = None) -> Task:
                 remedy="From Python, call export(run, pick, out, task=...).",
             )
         )
+    if not trust:
+        remedy = "Name it with --task, or give --trust (from Python task=... or trust=True)."
+        refuse_untrusted(run.info.task_reference, run.path, run=run.info.study_name, remedy=remedy)
     place = data or run.info.options.data
     return load_task(run.info.task_reference, data=None if place is None else Path(place))
 

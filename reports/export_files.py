@@ -28,6 +28,7 @@ from .int8 import int8_record
 from .manifest import CARD, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
 from .parity import TOLERANCE, Parity
+from .pt2_write import write_program
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 from .sections.reproduce import search_command
 
@@ -88,7 +89,7 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
         (folder / ONNX_INT8).write_bytes(deployed.onnx)
     if "pt2" in formats:
         _save_pt2(subject.model, subject.task.example_input, folder / PT2)
-    found = parities(subject.model, subject.task, folder, formats)
+    found = parities(subject.model, subject.task, folder, formats, True)  # trusted: written a moment ago
     _refuse_disparity(found)
     manifest = _manifest(subject, deployed, found, formats, command_out, folder)
     names = tuple(input_names(subject.task.example_input))
@@ -119,7 +120,7 @@ def _save_pt2(model: nn.Module, example_input: Inputs, path: Path) -> None:
     else:
         arguments = example_input if isinstance(example_input, tuple) else (example_input,)
         program = torch.export.export(model, arguments)
-    torch.export.save(program, str(path))
+    write_program(program, path)
 
 
 def _refuse_disparity(found: Mapping[str, Parity]) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import InputError, describe
 from ..evaluators.task import Inputs, Task
-from ..evaluators.task_loading import load_task
+from ..evaluators.task_loading import is_built_in, load_task
 from ..jsonfile import read_json
 from ..spaces.apply import prune
 from ..spaces.fingerprint import fingerprint
@@ -34,34 +34,48 @@ class Rebuilt:
 
 
 def load(
-    folder: Path | str, *, task: Task | None = None, model: nn.Module | None = None, data: Path | None = None
+    folder: Path | str,
+    *,
+    task: Task | None = None,
+    model: nn.Module | None = None,
+    data: Path | None = None,
+    trust: bool = False,
 ) -> nn.Module:
     """Rebuild the pruned network of an export folder, in eval mode on the CPU.
 
+    Nothing of the folder is executed, unless ``trust``.
+
     Args:
         folder: what ``export`` wrote.
-        task: the task, where the search was given a Python object instead of a reference, or to save loading it.
+        task: the task whose network was pruned; need not be given where it is one of Espalier's own.
         model: the dense network instead of a task; it is not changed.
         data: where the task's data lies.
+        trust: import the task that the manifest names, whatever it is.
 
     Raises:
-        InputError: a file is missing or torn, the task cannot be loaded, or the dense network is another one.
+        InputError: a file is missing or torn, the task cannot be loaded or would have to be trusted, or the dense
+            network is another one.
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
     if model is None:
-        task = task or task_of(manifest, folder, data=data)
+        task = task or task_of(manifest, folder, data=data, trust=trust)
         model = task.model().eval()
     example_input = input_from_spec(manifest.example_input) if task is None else task.example_input
     refuse_other_network(model, manifest.model_fingerprint, where=str(folder), task=manifest.task)
     return rebuild(manifest, folder, model, example_input).model
 
 
-def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None) -> Task:
-    """Load the task that the manifest names.
+def may_load(manifest: Manifest, *, trust: bool) -> bool:
+    """Return whether the task that the manifest names may be imported: Espalier's own always, others where trusted."""
+    return trust or is_built_in(manifest.task_reference)
+
+
+def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None, trust: bool = False) -> Task:
+    """Load the task that the manifest names, if it is one of Espalier's own or ``trust``.
 
     Raises:
-        InputError: the task was a Python object, or its reference cannot be loaded.
+        InputError: the task was a Python object, may not be imported, or its reference cannot be loaded.
     """
     if manifest.task_reference is None:
         raise InputError(
@@ -69,6 +83,14 @@ def task_of(manifest: Manifest, folder: Path, *, data: Path | None = None) -> Ta
                 f"{folder} was made from a task given as a Python object ({manifest.task!r})",
                 expected="the task or its dense network beside the folder",
                 remedy="From Python, call load(folder, task=...) or load(folder, model=...).",
+            )
+        )
+    if not may_load(manifest, trust=trust):
+        raise InputError(
+            describe(
+                f"{folder} names the task {manifest.task_reference!r}, and importing it executes it",
+                expected="a task that you name yourself, or a folder that you trust",
+                remedy="Give --task TASK or --trust (from Python load(folder, task=...) or trust=True).",
             )
         )
     try:

@@ -99,6 +99,7 @@ class Manifest:
         del content["version"]
         known = {f.name for f in dataclasses.fields(cls)}
         optional = {"claims_of", "int8"}
+        content = {"claims_of": ONNX, "int8": None, **content}
         missing = sorted(known - content.keys() - optional)
         if missing:
             raise InputError(
@@ -109,6 +110,17 @@ class Manifest:
                 )
             )
         fields: dict[str, Any] = {name: content[name] for name in known & content.keys()}
+        wrong = [name for name, kinds in _KINDS.items() if not isinstance(fields.get(name), kinds)]
+        wrong += [f"files[{name!r}]" for name, e in _items(fields["files"]) if not isinstance(e, Mapping)]
+        wrong += [f"parity[{name!r}]" for name, e in _items(fields["parity"]) if not isinstance(e, Mapping)]
+        if wrong:
+            raise InputError(
+                describe(
+                    f"{folder / MANIFEST} has a {', a '.join(wrong[:5])} of another type",
+                    expected="the manifest that espalier export wrote",
+                    remedy="Export again.",
+                )
+            )
         fields.update({name: tuple(content[name]) for name in ("constraints", "freeze")})
         return cls(**fields)
 
@@ -116,6 +128,23 @@ class Manifest:
     def formats(self) -> tuple[str, ...]:
         """Which of the optional formats lie in the folder."""
         return tuple(name for name, file in (("onnx", ONNX), ("pt2", PT2)) if file in self.files)
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("files", "claimed", "dense", "measured", "measured_dense", "parity", "versions"), Mapping),
+    **dict.fromkeys(("device_definition", "search"), Mapping),
+    **dict.fromkeys(("constraints", "freeze"), list),
+    **dict.fromkeys(("task", "device", "precision", "pick", "model_fingerprint", "latency_source", "claims_of"), str),
+    **dict.fromkeys(("threads", "samples", "trial", "fine_tune_epochs"), int),
+    **dict.fromkeys(("task_reference", "data_fingerprint"), (str, type(None))),
+    "latency_error": (int, float),
+    "int8": (Mapping, type(None)),
+}
+"""What a manifest's fields are, as one may come from anybody."""
+
+
+def _items(content: Any) -> Any:
+    return content.items() if isinstance(content, Mapping) else ()
 
 
 def digest(path: Path) -> str:
@@ -150,7 +179,10 @@ def input_from_spec(spec: Any) -> Any:
             return {name: input_from_spec(value) for name, value in spec["dict"].items()}
         if "tuple" in spec:
             return tuple(input_from_spec(value) for value in spec["tuple"])
-        return torch.zeros(spec["shape"], dtype=getattr(torch, spec["dtype"]))
+        dtype = getattr(torch, spec["dtype"])
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype {spec['dtype']!r}")
+        return torch.zeros(spec["shape"], dtype=dtype)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             describe(f"input {spec!r} cannot be read", expected="shape and dtype", remedy="Export again.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..evaluators.quantisation import scheme_of_recipe
+from ..evaluators.task_loading import is_built_in
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
@@ -117,7 +119,11 @@ that of an encoding that leaves them out (docs/numbers.md of Espalier), the dens
 
 
 def _usage(m: Manifest, input_names: tuple[str, ...]) -> str:
-    argument = "" if m.task_reference else ", task=task)  # the task object that the search was given"
+    argument = ", task=task)  # the task object that the search was given"
+    if is_built_in(m.task_reference):
+        argument = ")"
+    elif m.task_reference is not None:
+        argument = f", task=espalier.load_task({json.dumps(m.task_reference)}))"
     parts = [
         f"""## How to load it
 
@@ -126,7 +132,7 @@ In PyTorch at fp32, without pickle (needs the task, whose network is pruned anew
 ```python
 import espalier
 
-model = espalier.load("."{argument or ")"}
+model = espalier.load("."{argument}
 ```
 """
     ]
@@ -142,7 +148,8 @@ outputs = session.run(None, {{{feed}}})
 ```
 """)
     if "pt2" in m.formats:
-        parts.append(f"""With `torch.export`, without the task's code:
+        parts.append(f"""With `torch.export`, without the task's code. PyTorch executes what such a file says: load it
+only where you trust who made it; `espalier verify` does not execute it.
 
 ```python
 import torch

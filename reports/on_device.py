@@ -69,15 +69,18 @@ def pack_front(
     data: Path | str | None = None,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    trust: bool = False,
 ) -> Kit:
     """Write a kit that times the dense network and every member of the run's front.
+
+    With ``trust`` the task that the run's folder names is imported, whoever wrote that.
 
     Raises:
         InputError: ``out`` exists, the front is empty, its weights are not there, the task is not the run's, or the
             run's latencies are not of the precision that its networks have.
     """
     _check_precisions(run)
-    found = task or task_of_run(run, data)
+    found = task or task_of_run(run, data, trust=trust)
     dense = found.model().eval()
     refuse_other_network(dense, run.info.model_fingerprint, where=str(run.path), task=found.name)
     refuse_other_data(run, found)

@@ -15,6 +15,8 @@ from ..evaluators.hardware.onnxruntime_session import open_session
 from ..evaluators.onnx_export import onnx_feed
 from ..evaluators.task import Inputs
 from ..spaces.inputs import call, random_like, tensors_of
+from .pt2_archive import read_pt2
+from .pt2_program import Pt2Program
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest absolute output of the PyTorch network."""
@@ -88,9 +90,21 @@ def onnx_forward(onnx_file: Path) -> Forward:
     return forward
 
 
-def pt2_forward(pt2_file: Path) -> Forward:
-    """Return the forward pass of a file written by ``torch.export.save``."""
-    return torch_forward(torch.export.load(str(pt2_file)).module())
+def pt2_forward(pt2_file: Path, *, trust: bool = False) -> Forward:
+    """Return the forward pass of a file written by ``torch.export.save``.
+
+    Args:
+        pt2_file: the file.
+        trust: let PyTorch load it, which executes what the file says; else its operators are computed one by one.
+
+    Raises:
+        UnsafeFileError: reading it would execute it.
+        NotComputedError: it uses an operator that is not computed here.
+    """
+    if trust:
+        return torch_forward(torch.export.load(str(pt2_file)).module())
+    program = Pt2Program(read_pt2(pt2_file))
+    return lambda inputs: _arrays(program(inputs))
 
 
 def random_inputs(example_input: Inputs, count: int, *, seed: int = 0) -> list[Any]:

@@ -92,11 +92,16 @@ def latency_of_export(
     return LatencyPair(small.latency_ms, large.latency_ms, small.latency_error, small.source)
 
 
-def parities(model: nn.Module, task: Task, folder: Path, formats: Sequence[str]) -> dict[str, Parity]:
-    """Compare each exported program in ``folder`` with the PyTorch network on random and on validation inputs."""
+def parities(
+    model: nn.Module, task: Task, folder: Path, formats: Sequence[str], trust: bool = False
+) -> dict[str, Parity]:
+    """Compare each exported program in ``folder`` with the PyTorch network on random and on validation inputs.
+
+    With ``trust``, ``model.pt2`` is loaded by PyTorch, which executes what the file says.
+    """
     drawn = random_inputs(task.example_input, PARITY_INPUTS)
     real = validation_inputs(task, PARITY_INPUTS)
-    forwards = {"onnx": lambda: onnx_forward(folder / ONNX), "pt2": lambda: pt2_forward(folder / PT2)}
+    forwards = {"onnx": lambda: onnx_forward(folder / ONNX), "pt2": lambda: pt2_forward(folder / PT2, trust=trust)}
     return {
         name: parity(model, make(), random_inputs=drawn, real_inputs=real)
         for name, make in forwards.items()

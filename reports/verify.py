@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from ..evaluators.quantisation import quantise, scheme_of_recipe
 from ..evaluators.task import Task
 from ..evaluators.task_checks import data_fingerprint
 from ..evaluators.threads import torch_threads
+from .folder_files import FileFinding, contents, digests
 from .int8 import agreement, products_of, recorded_agreement, stored_network
-from .load import rebuild, refuse_other_network, task_of
-from .manifest import ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, digest
+from .load import may_load, rebuild, refuse_other_network, task_of
+from .manifest import Manifest
 from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
+from .without_task import checked_threads, computable, without_task
 
 SCORE_NOISE = 1e-3
 """Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
@@ -51,6 +53,8 @@ class Verification:
 
     folder: Path
     checks: tuple[Check, ...]
+    not_checked: tuple[str, ...] = ()
+    """What could not be checked, each with its reason."""
 
     @property
     def passed(self) -> bool:
@@ -59,33 +63,50 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
-        return {"folder": str(self.folder), "passed": self.passed, "checks": [_plain(check) for check in self.checks]}
+        checks = [_plain(check) for check in self.checks]
+        return {
+            "folder": str(self.folder), "passed": self.passed, "checks": checks, "not_checked": list(self.not_checked)
+        }  # fmt: skip
 
 
-def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = None) -> Verification:
+def verify(
+    folder: Path | str, *, task: Task | None = None, data: Path | None = None, trust: bool = False
+) -> Verification:
     """Load an export afresh and check files, parity, scores, latency, size, MACs and parameters against its claims.
 
-    Where a file is missing or altered nothing of it is loaded, and only the digests are reported.
+    Nothing of the folder is executed unless ``trust``: the task that its manifest names is imported only if it is one
+    of Espalier's own, and ``model.pt2`` is read without pickle. What needs a task is left out without one, and named in
+    :attr:`Verification.not_checked`. Where a file is missing, altered, or could only be read by executing it, nothing
+    of the folder is loaded, and only the files are reported.
 
     Args:
         folder: what ``export`` wrote.
-        task: the task, where the search was given a Python object.
+        task: the task whose network was pruned.
         data: where the task's data lies.
+        trust: import the task that the manifest names, and let PyTorch load ``model.pt2``: both execute what they say.
 
     Raises:
         InputError: the folder is no export, or its task cannot be loaded.
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
-    digests = _digests(manifest, folder)
-    if not all(check.passed for check in digests):
-        return Verification(folder, digests)
-    with torch_threads(manifest.threads):
-        found = _checks(manifest, folder, task or task_of(manifest, folder, data=data))
-    return Verification(folder, (*digests, *found))
+    files = _files(digests(manifest, folder), "file")
+    if all(check.passed for check in files):
+        inside = _files(contents(manifest, folder, trust=trust), "contents of")
+        files += tuple(check for check in inside if not check.passed)
+    if not all(check.passed for check in files):
+        return Verification(folder, files)
+    if task is None and may_load(manifest, trust=trust):
+        task = task_of(manifest, folder, data=data, trust=trust)
+    with torch_threads(checked_threads(manifest)):
+        if task is None:
+            found = without_task(manifest, folder)
+            return Verification(folder, (*files, *(Check(*each) for each in found.checks)), found.not_checked)
+        checks, left_out = _checks(manifest, folder, task, trust=trust)
+    return Verification(folder, (*files, *checks), left_out)
 
 
-def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
+def _checks(manifest: Manifest, folder: Path, task: Task, *, trust: bool) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
     rebuilt = rebuild(manifest, folder, dense, task.example_input)
@@ -100,15 +121,16 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
             deployed, folder, dense, task.example_input, device, threads=threads, precision=precision
         )
 
+    computed, left_out = computable(manifest, folder, trust=trust)
     return (
         _data_check(manifest, task),
-        *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
+        *_parity_checks(manifest, parities(model, task, folder, computed, trust=trust)),
         *_product_checks(manifest, deployed, task, reachable=device.reachable),
         *_int8_checks(manifest, deployed, task),
         *_score_checks(manifest, scores(deployed.network, task), task),
         *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),
         latency_check(manifest, timed, reachable=device.reachable),
-    )
+    ), left_out
 
 
 def _plain(check: Check) -> dict[str, Any]:
@@ -124,19 +146,8 @@ def _data_check(manifest: Manifest, task: Task) -> Check:
     return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same, note)
 
 
-def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
-    checks = []
-    for name, entry in manifest.files.items():
-        path = folder / name
-        found = digest(path) if path.is_file() else None
-        note = "" if found == entry["sha256"] else "the file is missing" if found is None else "the file was altered"
-        checks.append(Check(f"file {name}", entry["sha256"], found, 0.0, found == entry["sha256"], note))
-    for name in (ONNX, ONNX_INT8, PT2, WEIGHTS, POLICY, RANKINGS):
-        if name not in manifest.files and (folder / name).exists():
-            checks.append(
-                Check(f"file {name}", None, digest(folder / name), 0.0, False, "the manifest does not list it")
-            )
-    return tuple(checks)
+def _files(found: Iterable[FileFinding], what: str) -> tuple[Check, ...]:
+    return tuple(Check(f"{what} {f.name}", f.claimed, f.found, 0.0, not f.fault, f.fault) for f in found)
 
 
 def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Check, ...]:

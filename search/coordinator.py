@@ -13,6 +13,7 @@ from ..spaces.policy import Policy
 from .effort import Effort
 from .event_log import EventLog
 from .executors import Completion, Executor
+from .executors.base import reason_of
 from .interrupts import Interrupts
 from .last_step import LastStep
 from .ledger import Ledger
@@ -90,11 +91,21 @@ class Coordinator:
         self._fill()
         while self._in_flight:
             self.progress.update(self.snapshot)
-            with self.interrupts.welcome():
-                completion = self.executor.next_completed()
+            completion = self._next_completed()
             if completion is not None:
                 self._take_in(completion)
             self._fill()
+
+    def _next_completed(self) -> Completion | None:
+        try:
+            with self.interrupts.welcome():
+                return self.executor.next_completed()
+        except KeyboardInterrupt as error:
+            if self.interrupts.came() or len(self._in_flight) != 1:
+                raise
+            # Raised by the candidate's own code, in this process: no other one is at work.
+            (number,) = self._in_flight
+            return Completion(self._requests[number][0], None, reason_of(error))
 
     def _fill(self) -> None:
         while len(self._in_flight) < self.options.workers and self._has_time():

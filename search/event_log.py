@@ -9,6 +9,8 @@ from typing import Any
 
 LOG = "log.jsonl"
 _STARTS = ("started", "resumed")
+TRIAL_EVENTS = ("trial finished", "trial failed")
+"""Written once the study holds how a trial came out."""
 BASELINE_EVENT = "baseline"
 """First word of events that are no part of the search, and whose time is not its time."""
 

@@ -24,6 +24,10 @@ class Interrupts:
         self._welcome = False
         self._previous: dict[signal.Signals, Any] = {}
 
+    def came(self) -> bool:
+        """Return whether a ``KeyboardInterrupt`` is a signal's: where signals are handled here, none else is."""
+        return self._pending or not self._previous
+
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}

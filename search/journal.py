@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from ..errors import InputError, RunFolderError, describe
+from .event_log import LOG, TRIAL_EVENTS, EventLog
 from .run_info import RunInfo
 
 try:
@@ -107,11 +109,13 @@ def study(folder: Path, info: RunInfo) -> Iterator[optuna.Study]:
     """Open the run's study for writing, creating it where there is none; call it while holding the folder.
 
     Raises:
-        RunFolderError: the journal is torn.
+        RunFolderError: the journal is torn, or gone though trials were made: the search would begin again in silence.
         InputError: the database cannot be opened.
     """
+    refuse_missing(folder, info)
     storage = _open(folder, info.options.storage, write=True)
     try:
+        _check_holds(storage, info, folder)
         yield optuna.create_study(
             study_name=info.study_name,
             storage=storage,
@@ -141,8 +145,66 @@ def load_study(folder: Path, info: RunInfo) -> optuna.Study:
         ) from error
 
 
+def refuse_missing(folder: Path, info: RunInfo) -> None:
+    """Refuse a run that has made trials where the file that holds them is gone; nothing is created.
+
+    Raises:
+        RunFolderError: it is gone.
+    """
+    place = _file_of(info.options.storage) if info.options.storage is not None else folder / JOURNAL
+    known = known_trials(folder)
+    if known and place is not None and not (place.exists() and place.stat().st_size):
+        raise _lost(folder, info, known, "is empty" if place.exists() else "is gone")
+
+
+def _check_holds(storage: optuna.storages.BaseStorage, info: RunInfo, folder: Path) -> None:
+    known = known_trials(folder)
+    if not known:
+        return
+    try:
+        study_id = storage.get_study_id_from_name(info.study_name)
+    except KeyError as error:
+        raise _lost(folder, info, known, f"has no study {info.study_name!r}") from error
+    held = {trial.number for trial in storage.get_all_trials(study_id, deepcopy=False)}
+    if known - held:
+        raise _lost(folder, info, known - held, f"holds {len(held)} trials")
+
+
+def _lost(folder: Path, info: RunInfo, known: frozenset[int], what: str) -> RunFolderError:
+    shown = ", ".join(map(str, sorted(known)[:5])) + (", ..." if len(known) > 5 else "")
+    place = info.options.storage or folder / JOURNAL
+    return RunFolderError(
+        describe(
+            f"{place} {what}, but {folder} was searched before: it knows of trials {shown}",
+            expected="the study with these trials",
+            remedy="Restore it from a copy, or start a new run in another folder.",
+        )
+    )
+
+
+def known_trials(folder: Path) -> frozenset[int]:
+    """Return trials that the other files of a run's folder say were made, whatever its study says."""
+    found = {event.get("trial") for event in EventLog(folder / LOG).read() if event["event"] in TRIAL_EVENTS}
+    for name in ("weights", "policies"):
+        # Not the later ones: they may have been in flight in a power cut, with their journal lines not on disk yet.
+        found |= set(sorted(int(path.stem) for path in (folder / name).glob("*") if path.stem.isdigit())[:1])
+    return frozenset(number for number in found if isinstance(number, int))
+
+
+def _file_of(url: str) -> Path | None:
+    """Return the file of a database that is one; ``None`` for servers, and for what is no URL."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
+    return None if match is None or match[1] == ":memory:" else Path(match[1])
+
+
 def _open(folder: Path, url: str | None, *, write: bool) -> optuna.storages.BaseStorage:
     if url is not None:
+        file = _file_of(url)
+        if not write and file is not None and not file.exists():  # opening it would create it
+            got = f"no file {file}"
+            raise RunFolderError(describe(got, expected="the run's study", remedy="Restore it from a copy."))
+        if not write:
+            _refuse_strange(url)
         return _database(url)
     path = folder / JOURNAL
     if not write and not path.exists():
@@ -150,8 +212,8 @@ def _open(folder: Path, url: str | None, *, write: bool) -> optuna.storages.Base
     backend = OneWriterJournal(path) if write else JournalFileBackend(str(path))
     try:
         return optuna.storages.JournalStorage(backend)
-    except (ValueError, KeyError, TypeError) as error:
-        raise torn(path, str(error)) from error
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise torn(path, f"{type(error).__name__}: {error}") from error
 
 
 def torn(path: Path, what: str) -> RunFolderError:
@@ -163,6 +225,30 @@ def torn(path: Path, what: str) -> RunFolderError:
             remedy="Restore it from a copy, or start a new run in another folder.",
         )
     )
+
+
+def _refuse_strange(url: str) -> None:
+    """Refuse a database without studies: opening it would make tables in it, whosever it is.
+
+    Raises:
+        RunFolderError: it has none.
+        InputError: it cannot be opened.
+    """
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(url)
+        strange = not inspect(engine).has_table("studies")
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        last = str(error).strip().partition("\n")[0]
+        raise InputError(
+            describe(f"storage {url!r} cannot be opened ({last})", expected="a database URL", remedy="Correct it.")
+        ) from error
+    if strange:
+        got = f"storage {url!r} holds no study of Optuna"
+        raise RunFolderError(describe(got, expected="the run's study", remedy="Restore it from a copy."))
 
 
 def _database(url: str) -> optuna.storages.BaseStorage:

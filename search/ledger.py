@@ -161,7 +161,9 @@ class Ledger:
 
     def _discard_unkept(self) -> None:
         for path in (self._folder / weights_name(0)).parent.iterdir():
-            if not (path.stem.isdigit() and self._is_kept(int(path.stem))):
+            # Only what a search writes: a folder may be somebody's, or hold what a user put there.
+            own = path.suffix == ".safetensors" and path.stem.isdigit()
+            if path.suffix == ".tmp" or (own and not self._is_kept(int(path.stem))):
                 path.unlink()
 
     def _discard(self, number: int) -> None:

@@ -47,6 +47,23 @@ def create(folder: Path) -> None:
         raise _unwritable(folder, error.strerror or str(error), folder) from error
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a run folder with links where a search writes and deletes, wherever they lead.
+
+    Raises:
+        RunFolderError: one is a link.
+    """
+    for name in ("policies", "weights", "baselines", "study.journal", "log.jsonl"):
+        if (folder / name).is_symlink():
+            raise RunFolderError(
+                describe(
+                    f"{folder / name} is a link",
+                    expected="a part of the run itself, as a search writes and deletes there",
+                    remedy="Move what it leads to into its place.",
+                )
+            )
+
+
 def _check_content(folder: Path, *, resume: bool) -> None:
     names = {path.name for path in folder.iterdir()}
     if has_run(folder) and not resume:

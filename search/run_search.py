@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from ..errors import Interrupted
+from ..errors import Interrupted, no_silent_end
 from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
@@ -128,7 +128,8 @@ def run_search(
     if going_on:
         options = options.going_on_from(RunInfo.read(folder).options)
     rankings = read_json(folder / RANKINGS)["rankings"] if going_on else None
-    subject = prepare(task, options, rankings=rankings)
+    with no_silent_end():
+        subject = prepare(task, options, rankings=rankings)
     return search_subject(subject, options, folder, resume=resume, progress=progress, timer=timer)
 
 
@@ -145,7 +146,7 @@ def search_subject(
     shown = progress or NoProgress()
     check_target(folder, resume=resume)
     try:
-        with torch_threads(options.threads_per_worker):
+        with no_silent_end(), torch_threads(options.threads_per_worker):
             return _run(subject, options, folder, shown, timer or Timer.start(), going_on=resume and has_run(folder))
     except KeyboardInterrupt as interrupt:
         kept = f"the run in {folder} is kept, go on with --resume" if has_run(folder) else "no trial had begun"

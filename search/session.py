@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 
+from ..evaluators.trust import remember
 from ..jsonfile import write_json
 from ..spaces.rankings import Rankings
 from . import journal
@@ -24,6 +25,7 @@ from .finish import finish
 from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
+from .new_folder import refuse_links
 from .new_info import quantisation_of
 from .options import SearchOptions
 from .path_training import PathTraining
@@ -59,6 +61,7 @@ class Session:
         """Begin the run and bring it to its end."""
         write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
         info.write(self.folder)
+        remember(info.study_name, info.task_reference)
         self._events.write("started", options=self.options.to_dict())
         return self._search(info)
 
@@ -69,6 +72,7 @@ class Session:
             InputError: it is of another task, device or setting.
         """
         stored = RunInfo.read(self.folder)
+        refuse_links(self.folder)
         given = dataclasses.replace(
             stored,
             options=self.options,
@@ -78,10 +82,13 @@ class Session:
             quantisation=quantisation_of(self.options),
         )
         given.check_resumes(stored)
+        journal.refuse_missing(self.folder, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
         info = dataclasses.replace(stored, options=self.options)
         info.write(self.folder)
+        if self.subject.task_reference == info.task_reference:
+            remember(info.study_name, info.task_reference)
         self._events.write("resumed", options=self.options.to_dict())
         if torn:
             self._events.write("warning", text=f"cut a torn last line of {torn} bytes off {journal.JOURNAL}")

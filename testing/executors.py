@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +16,9 @@ from ..spaces.policy import Policy
 from .analytic import AnalyticEvaluator, analytic_graph
 
 _GRAPH = analytic_graph(8, 16)
-FAILING, ODD, DEADLY = 101, 102, 103
-"""Trials that fail as a candidate may, fail in an unforeseen way, and kill their worker."""
+FAILING, ODD, DEADLY, LEAVING, MUTE = 101, 102, 103, 104, 105
+"""Trials that fail as a candidate may, fail in an unforeseen way, kill their worker, call ``sys.exit``, and raise what
+has no text."""
 
 
 class TroubledEvaluator(AnalyticEvaluator):
@@ -30,7 +32,16 @@ class TroubledEvaluator(AnalyticEvaluator):
             raise ZeroDivisionError("nobody foresaw\nthis")
         if request.trial == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
+        if request.trial == LEAVING:
+            sys.exit(0)
+        if request.trial == MUTE:
+            raise _MuteError
         return super().evaluate(request)
+
+
+class _MuteError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
 
 
 class ExecutorContract:
@@ -80,6 +91,16 @@ class ExecutorContract:
         completion = executor.next_completed()
         assert completion is not None
         assert completion.error == "ZeroDivisionError: nobody foresaw"
+
+    @pytest.mark.parametrize(("trial", "name"), [(LEAVING, "SystemExit"), (MUTE, "_MuteError")])
+    def test_what_ends_a_process_or_has_no_text_is_a_failure_too(
+        self, executor: Executor, trial: int, name: str
+    ) -> None:
+        executor.submit(_request(trial))
+        completion = executor.next_completed()
+        assert completion is not None
+        assert completion.evaluation is None
+        assert str(completion.error).startswith(name)
 
     def test_works_on_after_a_failure(self, executor: Executor) -> None:
         executor.submit(_request(FAILING))

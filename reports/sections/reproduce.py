@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...evaluators.task_loading import is_built_in
 from .choice import export_command
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def reproduce(run: Run) -> dict[str, Any]:
         out = f"export-{knee.trial}"
         commands += [
             {"title": "Export the knee", "command": export_command(run, knee.trial)},
-            {"title": "Check the export", "command": f"espalier verify {shlex.quote(out)}"},
+            {"title": "Check the export", "command": verify_command(out, info.task_reference)},
         ]
     commands += [
         {"title": "Ask for a configuration", "command": f"espalier pick {path} --max-drop 1%"},
@@ -39,6 +40,14 @@ def reproduce(run: Run) -> dict[str, Any]:
         "versions": sorted(info.versions.items()),
         "fingerprints": sorted(info.fingerprints.items()),
     }
+
+
+def verify_command(folder: str | Path, reference: str | None) -> str:
+    """Return the command line that checks an export; a task that is not Espalier's own is named in it."""
+    words = ["espalier", "verify", str(folder)]
+    if reference is not None and not is_built_in(reference):
+        words += ["--task", reference]
+    return shlex.join(words)
 
 
 def _option(name: str, value: Any) -> str:

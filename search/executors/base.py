@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...errors import EspalierError
+from ...errors import EspalierError, text_of
 from ...evaluators.request import Evaluation, EvaluationRequest, Evaluator
 from ...registry import Registry
 
@@ -56,15 +56,21 @@ EXECUTORS: Registry[Callable[[ExecutorSettings], Executor]] = Registry("executor
 
 
 def carry_out(evaluator: Evaluator, request: EvaluationRequest) -> Completion:
-    """Evaluate one request; whatever goes wrong with this candidate becomes the completion's error."""
+    """Evaluate one request; whatever goes wrong with this candidate becomes the completion's error.
+
+    That a task's own code ends the process (``sys.exit``), or closes a generator, is no more than that. Only Ctrl-C is
+    the user's word to the search.
+    """
     try:
         return Completion(request, evaluator.evaluate(request), None)
-    except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the search goes on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a candidate may fail in any way; the search goes on
         return Completion(request, None, reason_of(error))
 
 
 def reason_of(error: BaseException) -> str:
     """Return why a candidate failed, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in text_of(error).splitlines() if line.strip()]
     message = lines[0] if lines else "no message"
     return message if isinstance(error, EspalierError) else f"{type(error).__name__}: {message}"

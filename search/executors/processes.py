@@ -14,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-import cloudpickle
 from joblib.externals.loky import ProcessPoolExecutor
 
+from ...evaluators.own_elements import dumps
 from ...evaluators.request import EvaluationRequest
 from . import worker
 from .base import EXECUTORS, Completion, ExecutorSettings, reason_of
@@ -31,7 +31,7 @@ class ProcessExecutor:
     """``workers`` processes, each with one evaluator and ``threads`` threads."""
 
     def __init__(self, settings: ExecutorSettings) -> None:
-        self._factory: bytes = cloudpickle.dumps(settings.factory)
+        self._factory: bytes = dumps(settings.factory)
         self._threads = settings.threads
         self._idle: list[ProcessPoolExecutor] = [self._pool() for _ in range(settings.workers)]
         self._busy: dict[Future[Completion], tuple[ProcessPoolExecutor, EvaluationRequest]] = {}

@@ -30,9 +30,12 @@ class Worker:
         """Evaluate one request."""
         try:
             evaluator = self._built()
-        except Exception as error:  # noqa: BLE001 - whatever a task raises while it is built
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises while it is built
             return Completion(request, None, f"the worker could not build its evaluator: {reason_of(error)}")
-        return carry_out(evaluator, request)
+        try:
+            return carry_out(evaluator, request)
+        except KeyboardInterrupt as error:  # Ctrl-C does not reach a worker: the task's own code raised it
+            return Completion(request, None, reason_of(error))
 
     def _built(self) -> Evaluator:
         if self._evaluator is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import pickle
+from pathlib import Path
 
 import cloudpickle
 import onnxruntime
@@ -117,6 +119,30 @@ def test_a_loss_that_raises_becomes_that_trials_error(evaluator):
     evaluator.task = dataclasses.replace(evaluator.task, loss=broken)
     with pytest.raises(EvaluationError, match="trial 3: RuntimeError: out of memory"):
         evaluator.evaluate(_request(evaluator))
+
+
+def test_final_numbers_without_the_weights_are_refused_and_not_those_of_the_dense_network(evaluator, tmp_path):
+    request = _request(evaluator, samples=0)
+    with pytest.raises(RunFolderError, match=r"weights of trial 3 \(weights/3\.safetensors\) are gone"):
+        evaluator.finish([FinishRequest(3, request.policy, None)])
+    with pytest.raises(RunFolderError, match=r"7\.safetensors cannot be used"):
+        evaluator.finish([FinishRequest(7, request.policy, str(tmp_path / "7.safetensors"))])
+    assert evaluator.rebuild(Policy.dense(evaluator.graph), None) is not None
+
+
+def test_weights_are_on_disk_before_their_evaluation_is_told(evaluator, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    monkeypatch.setattr(os, "fsync", noted)
+    evaluator.evaluate(_request(evaluator, tmp_path / "3.safetensors", samples=0))
+    assert [path.endswith((".tmp", str(tmp_path))) for path in synced] == [True, True]
+    assert synced[-1] == str(tmp_path)
 
 
 def test_torn_weights_are_refused(evaluator, tmp_path):

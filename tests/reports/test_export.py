@@ -77,7 +77,7 @@ def test_the_manifest_claims_the_run_and_adds_what_was_measured(tiny_run, tiny_e
 def test_the_exported_programs_compute_what_the_loaded_network_computes(tiny_export, task):
     import onnxruntime
 
-    model = load(tiny_export)
+    model = load(tiny_export, task=task)
     x = task.validation[0][:1]
     expected = model(x).detach().numpy()
     session = onnxruntime.InferenceSession(str(tiny_export / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -87,7 +87,7 @@ def test_the_exported_programs_compute_what_the_loaded_network_computes(tiny_exp
 
 
 def test_load_rebuilds_the_pruned_network_with_its_accuracy(tiny_export, task):
-    model, manifest = load(tiny_export), Manifest.read(tiny_export)
+    model, manifest = load(tiny_export, task=task), Manifest.read(tiny_export)
     assert not model.training
     assert sum(p.numel() for p in model.parameters()) == manifest.claimed["params"]
     x, y = task.validation
@@ -97,7 +97,7 @@ def test_load_rebuilds_the_pruned_network_with_its_accuracy(tiny_export, task):
 
 def test_load_takes_the_dense_network_or_the_task(tiny_export, task):
     x = task.validation[0]
-    expected = load(tiny_export)(x)
+    expected = load(tiny_export, trust=True)(x)
     dense = task.model()
     before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
     torch.testing.assert_close(load(tiny_export, model=dense)(x), expected)
@@ -121,9 +121,9 @@ def test_load_names_the_difference(tiny_export, copy):
         load(tiny_export, model=torch.nn.Linear(8, 3))
     (copy / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"weights\.safetensors cannot be read"):
-        load(copy)
+        load(copy, trust=True)
     with pytest.raises(InputError, match="Python object"):
-        load(with_manifest(copy, task_reference=None))
+        load(with_manifest(copy, task_reference=None), trust=True)
 
 
 def test_load_refuses_weights_of_another_network(tiny_run, copy):
@@ -132,11 +132,11 @@ def test_load_refuses_weights_of_another_network(tiny_run, copy):
     other = next(c for c in run.front.configurations if c.metrics["params"] != manifest.claimed["params"])
     shutil.copy(run.weights_path(other.trial), copy / "weights.safetensors")
     with pytest.raises(InputError, match="do not fit"):
-        load(copy)
+        load(copy, trust=True)
 
 
 def test_verify_passes_on_an_export(tiny_export):
-    found = verify(tiny_export)
+    found = verify(tiny_export, trust=True)
     assert found.passed, [check for check in found.checks if not check.passed]
     names = [check.name for check in found.checks]
     for name in ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "file model.onnx"):
@@ -175,7 +175,7 @@ def test_verify_fails_on_a_file_that_the_manifest_does_not_list(copy):
 def test_verify_fails_on_a_false_claim(metric, wrong, copy):
     claimed = dict(Manifest.read(copy).claimed)
     claimed[metric] = wrong(claimed[metric])
-    found = verify(with_manifest(copy, claimed=claimed))
+    found = verify(with_manifest(copy, claimed=claimed), trust=True)
     assert [check.name for check in found.checks if not check.passed] == [metric]
 
 
@@ -185,7 +185,7 @@ def test_verify_fails_where_the_onnx_file_is_of_another_network(tiny_run, copy, 
     other = export(run, "most-accurate", copy.with_name("other"), formats=("onnx",), fine_tune_epochs=1)
     shutil.copy(other / "model.onnx", copy / "model.onnx")
     files = dict(Manifest.read(copy).files) | {"model.onnx": Manifest.read(other).files["model.onnx"]}
-    failed = [check.name for check in verify(with_manifest(copy, files=files)).checks if not check.passed]
+    failed = [check.name for check in verify(with_manifest(copy, files=files), task=task).checks if not check.passed]
     assert "parity of onnx with PyTorch" in failed
 
 
@@ -200,7 +200,7 @@ def test_formats_and_constraints(tiny_run, tmp_path):
     assert manifest.claimed["params"] <= bound
     assert manifest.parity == {}
     assert "onnxruntime" not in (out / "README.md").read_text()
-    assert verify(out).passed
+    assert verify(out, trust=True).passed
 
 
 def test_fine_tuning_further_claims_what_was_measured(tiny_run, tmp_path):
@@ -208,10 +208,10 @@ def test_fine_tuning_further_claims_what_was_measured(tiny_run, tmp_path):
     manifest = Manifest.read(out)
     assert (manifest.claimed_by, manifest.fine_tune_epochs) == ("export", 2)
     assert manifest.claimed == manifest.measured
-    plain = load(export(open_run(tiny_run), "smallest", tmp_path / "plain", formats=()))
-    tuned = load(out)
+    plain = load(export(open_run(tiny_run), "smallest", tmp_path / "plain", formats=()), trust=True)
+    tuned = load(out, trust=True)
     assert any(not torch.equal(a, b) for a, b in zip(plain.parameters(), tuned.parameters(), strict=True))
-    assert verify(out).passed
+    assert verify(out, trust=True).passed
 
 
 def test_what_is_refused(tiny_run, tiny_export, tmp_path):
@@ -244,7 +244,7 @@ def test_a_device_out_of_reach_is_predicted_again(tiny_task, tmp_path):
     run = run_search(tiny_task, device="cortex-m4", out=tmp_path / "run", trials=3, samples=64, threads=1)
     out = export(run, "fastest", tmp_path / "small", formats=("onnx",))
     assert Manifest.read(out).latency_source == "roofline"
-    found = verify(out)
+    found = verify(out, trust=True)
     assert found.passed, [check for check in found.checks if not check.passed]
     assert "predicted" in next(check.note for check in found.checks if check.name == "latency_ms")
 

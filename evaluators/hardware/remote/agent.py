@@ -67,8 +67,12 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Compare every file that is run with the manifest's hash."""
-    faults = []
+    named = [network["file"] for network in manifest["networks"]]
+    faults = [f"{name!r} is no file of the kit" for name in named if name not in manifest["files"]]
     for name, known in sorted(manifest["files"].items()):
+        if name != Path(name).name or name in ("", ".", "..") or (folder / name).is_symlink():
+            faults.append(f"{name!r} is no file of the kit")
+            continue
         try:
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != known["sha256"]:
                 faults.append(f"{name} is not what was packed")

@@ -19,6 +19,7 @@ from ....spaces.policy import Policy
 from ....spaces.trace import trace
 from ...counting import ELEMENT_BYTES
 from ...onnx_export import export_onnx, onnx_feed
+from ...own_elements import stand_in
 from ...quantisation import quantise_for_timing
 from ...task import Inputs
 from ..calibration_variants import VariantSource
@@ -254,7 +255,8 @@ def _write(
 def _common_files(example_input: Inputs) -> Iterable[tuple[str, bytes]]:
     sentinel, image = _sentinel()
     yield AGENT, Path(agent.__file__).read_bytes()
-    yield agent.INPUTS, _npz(onnx_feed(example_input))
+    # The example may be a sample of somebody's data, and the kit goes to another machine.
+    yield agent.INPUTS, _npz(onnx_feed(stand_in(example_input)))
     yield agent.SENTINEL, export_onnx(sentinel, image)
     yield agent.SENTINEL_INPUTS, _npz(onnx_feed(image))
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 from ....errors import InputError, describe
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_LEAST_BOMB = 2**26
+_LARGEST_RATIO = 100
+"""By how much a larger file may have been packed: weights hardly shrink."""
 
 
 def sha256(content: bytes) -> str:
@@ -57,17 +61,32 @@ def _zip(folder: Path, out: Path) -> None:
 def read_kit_file(kit: Path, name: str) -> bytes:
     """Return one file of a kit.
 
+    Only what lies in the kit itself is read: plain names, no links, and nothing that unpacks to more than it can be.
+
     Raises:
-        InputError: the kit is absent or damaged, or lacks the file.
+        InputError: the kit is absent or damaged, lacks the file, or names one that is not its own.
     """
     try:
-        if kit.is_dir():
+        fault = _foreign(kit, name)
+        if fault is None and kit.is_dir():
             return (kit / name).read_bytes()
-        with zipfile.ZipFile(kit) as archive:
-            found = [entry for entry in archive.namelist() if entry.rpartition("/")[2] == name]
-            if len(found) == 1:
-                return archive.read(found[0])
-        fault = f"{kit} holds {name} {len(found)} times"
-    except (OSError, zipfile.BadZipFile) as error:
+        if fault is None:
+            with zipfile.ZipFile(kit) as archive:
+                found = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == name]
+                if len(found) == 1 and not _is_bomb(found[0]):
+                    return archive.read(found[0])
+            sizes = ", ".join(f"{entry.file_size} bytes of {entry.compress_size}" for entry in found)
+            fault = f"{kit} holds {name} {len(found)} times ({sizes})"
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
         fault = f"{name} of the kit {kit} cannot be read ({error})"
     raise InputError(describe(fault, expected="a kit as `espalier calibrate --kit` writes it", remedy="Pack it again."))
+
+
+def _foreign(kit: Path, name: str) -> str | None:
+    if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in "/\\\0"):
+        return f"{kit} names the file {name!r}"
+    return f"{name} in {kit} is a link" if kit.is_dir() and (kit / name).is_symlink() else None
+
+
+def _is_bomb(entry: zipfile.ZipInfo) -> bool:
+    return entry.file_size > max(_LEAST_BOMB, _LARGEST_RATIO * entry.compress_size)
