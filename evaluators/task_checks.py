@@ -76,7 +76,7 @@ def _check_plain(model: nn.Module, task: Task) -> None:
 def _check_loss(model: nn.Module, task: Task) -> None:
     if task.fine_tune is not None:
         return
-    inputs, targets = next(batches(task.train, name="train").walk(_PROBE, limit=_PROBE))
+    inputs, targets = next(batches(task.train, name="train", task=task).walk(_PROBE, limit=_PROBE))
     with torch.no_grad():
         loss = _attempt(lambda: _loss(model, task, inputs, targets), task, "the loss on training samples")
     if not math.isfinite(loss):

@@ -174,7 +174,7 @@ def refuse_other_data(run: Run, task: Task) -> None:
 def _trained(rebuilt: Rebuilt, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:
     if epochs == 0:
         return rebuilt.model
-    samples = epochs * batches(task.train, name="train").samples
+    samples = epochs * batches(task.train, name="train", task=task).samples
     return fine_tune(rebuilt.model, task, samples, torch.Generator().manual_seed(seed), masks=rebuilt.masks)
 
 

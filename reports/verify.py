@@ -175,7 +175,7 @@ def _score_checks(manifest: Manifest, found: Mapping[str, float | None], task: T
         if claimed is None or value is None:
             # A search that was interrupted has read no test accuracy; the export then claims its own.
             continue
-        tolerance = 1 / batches(data, name=name).samples + SCORE_NOISE
+        tolerance = 1 / batches(data, name=name, task=task).samples + SCORE_NOISE
         checks.append(Check(name, claimed, value, tolerance, abs(value - claimed) <= tolerance))
     return tuple(checks)
 
