@@ -1,4 +1,5 @@
 """A task's data: batches from whatever form they have, what of them is input and target, and what tells them apart."""
+
 from __future__ import annotations
 
 from .base import Batch, Batches, count_of, several

@@ -15,11 +15,11 @@ from ...spaces.inputs import tensors_of
 from .base import Batch, refuse_missing
 from .memory import Memory, SampleStore, stacked
 from .randomness import RandomStream, drawn_seed
-from .roles import Roles
+from .roles import UNKNOWN, Roles
 from .values import equal, size_in_bytes
 
 _PROBES = 32
-_PROBE_SECONDS = 1.0
+_PROBE_SECONDS = 0.5
 LEAST_PROBES = 4
 
 
@@ -40,7 +40,7 @@ class Probe:
 
 
 def read_twice(read: Callable[[int], Any], count: int) -> Probe:
-    """Read samples spread over a data set twice, each time with other random numbers, for about a second at most."""
+    """Read samples spread over a data set twice, each time with other random numbers, for about half a second."""
     spread = torch.linspace(0, count - 1, min(_PROBES, count)).long().unique().tolist()
     rows = [*spread[::8], *(row for place, row in enumerate(spread) if place % 8)]  # however few are read, they spread
     streams = RandomStream(1), RandomStream(2)
@@ -66,7 +66,7 @@ class DatasetBatches:
     """
 
     dataset: Any
-    roles: Roles = Roles("given")
+    roles: Roles = UNKNOWN
     memory: Memory = field(default_factory=Memory)
     batch_size: int | None = None
     """Of a loader that the data came in; other sizes are not taken."""

@@ -125,7 +125,7 @@ def _form(data: Any, roles: Roles, memory: Memory, stated: int | None) -> Batche
         return stream_batches(data, roles, stated)
     if type(data) is TensorDataset:
         return _of_columns(data.tensors, roles)
-    if isinstance(data, str | bytes) or isinstance(data, torch.Tensor | np.ndarray) or hasattr(data, "to_numpy"):
+    if isinstance(data, str | bytes | torch.Tensor | np.ndarray) or hasattr(data, "to_numpy"):
         raise _unusable(data, roles)
     if isinstance(data, Mapping):
         return _of_mapping(data, roles)

@@ -20,7 +20,7 @@ from .base import Batch, count_of, refuse_missing
 from .datasets import KeptItems, Probe, item, read_twice
 from .memory import Memory, stacked
 from .randomness import RandomStream, drawn_seed
-from .roles import Roles
+from .roles import UNKNOWN, Roles
 
 
 @dataclass
@@ -37,7 +37,7 @@ class ReadyBatches:
 
     source: Iterable[Any]
     samples: int
-    roles: Roles = Roles("given")
+    roles: Roles = UNKNOWN
     single: bool = False
     reopen: Callable[[], Iterable[Any]] | None = None
     batch_size: int | None = field(default=None)

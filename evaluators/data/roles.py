@@ -183,6 +183,10 @@ class Roles:
         )
 
 
+UNKNOWN = Roles("given")
+"""Of data whose task is not known."""
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"

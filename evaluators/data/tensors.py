@@ -10,7 +10,7 @@ import torch
 
 from ...spaces.inputs import map_tensors, tensors_of
 from .base import Batch
-from .roles import Roles
+from .roles import UNKNOWN, Roles
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TensorBatches:
 
     inputs: Any
     targets: Any
-    roles: Roles = Roles("given")
+    roles: Roles = UNKNOWN
     batch_size: int | None = None
     """Of a loader that the data came in; other sizes are not taken."""
 
