@@ -188,8 +188,9 @@ def notes_on_data(parts: Sequence[Looked], task: Task) -> tuple[str, ...]:
         for looked in parts
         if looked.is_double
     ]
-    size = batches(task.train, name="train", task=task).samples
-    if task.batch_size > size and task.fine_tune is None:
+    train = batches(task.train, name="train", task=task)
+    size = train.samples
+    if task.batch_size > size and train.batch_size is None and task.fine_tune is None:
         notes.append(f"batch_size is {task.batch_size}, and there are {size} training samples: a step takes them all")
     return tuple(notes)
 

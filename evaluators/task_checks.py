@@ -170,3 +170,12 @@ def data_fingerprint(task: Task) -> str:
     parts = [task.train, task.validation, task.test]
     found = [fingerprint_of_data(batches(p, name="fingerprinted", task=task)) for p in parts if p is not None]
     return "-".join(digest[:8] for digest in found)
+
+
+_SAME_SCORE = 0.02
+"""By what share scores of one network on one data set differ at most, on other machines and versions."""
+
+
+def is_same_score(found: float | None, known: float | None) -> bool:
+    """Return whether two scores of one network may well be of the same data; of unknown ones, yes."""
+    return found is None or known is None or abs(found - known) <= _SAME_SCORE * abs(known)

@@ -88,6 +88,8 @@ class Subject:
     """The user's own starting points."""
     screen: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostScreen | None] | None = None
     """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the task before its search."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -108,7 +110,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         deployed_precision(device, precision)
     data = None if options.data is None else Path(options.data)
     found = load_task(task, data=data) if isinstance(task, str) else task
-    check_task(found)
+    notes = check_task(found)
     model = found.model().eval()
     graph = trace(model, found.example_input, freeze=found.freeze)
     space = SearchSpace(
@@ -140,6 +142,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         limits=_limits(device, options.types),
         given=given,
         screen=partial(make_screen, found, graph, device, options),
+        notes=notes,
     )
 
 

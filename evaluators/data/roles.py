@@ -97,7 +97,8 @@ class Roles:
 
     def _of_dict(self, sample: Mapping[Any, Any]) -> tuple[Any, Any]:
         target = self._target_key(sample)
-        inputs = {key: value for key, value in sample.items() if key != target and key not in target}
+        taken = (target,) if isinstance(target, str) else target
+        inputs = {key: value for key, value in sample.items() if key not in taken}
         named = one_example(self.example_input)
         if isinstance(named, Mapping):  # a network may take its targets too, and give its loss
             inputs |= {key: sample[key] for key in named if key in sample}

@@ -103,7 +103,7 @@ def _is_numeric(value: list[Any]) -> bool:
 
 
 def _short(value: str | bytes) -> str:
-    return repr(value if len(value) <= 24 else value[:24])
+    return repr((str(value) if isinstance(value, str) else bytes(value))[:24])
 
 
 def _refused(where: str, what: str, remedy: str) -> TaskError:
