@@ -7,10 +7,10 @@ import copy
 import torch
 from torch import nn
 
-from ..errors import EspalierError, TaskError, describe
-from ..spaces.inputs import tensors_of
+from ..errors import EspalierError, EvaluationError, TaskError, describe
+from ..spaces.inputs import call, tensors_of
 from .data.network_input import one_example
-from .fine_tune import fine_tune, training_batch
+from .fine_tune import fine_tune, shuffled_batches, training_batch
 from .task import Task
 
 
@@ -58,7 +58,7 @@ def _short(tensor: torch.Tensor) -> str:
 
 
 def check_trainable(model: nn.Module, task: Task, probe: int) -> tuple[str, ...]:
-    """Fine-tune a copy of the network on a few samples, and return what a user should know of it.
+    """Train a copy of the network on a few samples, and return what a user should know of it.
 
     Args:
         model: the network; it is not changed.
@@ -91,8 +91,9 @@ def _step(model: nn.Module, task: Task, probe: int) -> None:
     except RuntimeError:
         return  # networks that hold computed tensors are dealt with where they are traced
     samples = min(probe, training_batch(task))
+    own = task.fine_tune is not None or callable(getattr(task, "optimizer", None))
     try:
-        fine_tune(trial, task, samples, torch.Generator().manual_seed(0))
+        (fine_tune if own else _gradients)(trial, task, samples, torch.Generator().manual_seed(0))
     except EspalierError as error:
         raise TaskError(f"fine-tuning of task {task.name!r} on {samples} samples: {error}") from error
     except Exception as error:
@@ -105,3 +106,24 @@ def _step(model: nn.Module, task: Task, probe: int) -> None:
                 remedy=remedy,
             )
         ) from error
+
+
+def _gradients(model: nn.Module, task: Task, samples: int, generator: torch.Generator) -> None:
+    """Take the built-in loop's step up to its gradients: PyTorch's optimisers take seconds to import.
+
+    Raises:
+        EvaluationError: a gradient is not finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        inputs, targets = next(shuffled_batches(task, samples, generator))
+        task.loss(call(model.train(), inputs), targets).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            raise EvaluationError(
+                describe(
+                    f"the gradient of {name} is not finite",
+                    expected="finite gradients",
+                    remedy="Check the loss and the network for roots, logarithms and divisions near zero.",
+                )
+            )

@@ -219,11 +219,12 @@ class Coordinator:
 
     def _check_hope(self, reason: str | None) -> None:
         failed = self.ledger.failed
+        everything = failed == self.ledger.evaluated
         none_trained = self._trainings[False] >= HOPELESS_AFTER and not self._trainings[True]
-        if none_trained or (failed >= HOPELESS_AFTER and failed == self.ledger.evaluated):
+        if none_trained or (failed >= HOPELESS_AFTER and everything):
             raise EvaluationError(
                 describe(
-                    f"all of the first {failed} evaluations{' with training' * none_trained} failed, the last with: "
+                    f"all of the first {failed} evaluations{'' if everything else ' with training'} failed, the last with: "
                     f"{reason}",
                     expected="configurations that can be evaluated",
                     remedy="Mend the task, then start a new run.",

@@ -11,7 +11,7 @@ import torch
 from ...errors import TaskError, describe
 from ...spaces.inputs import tensors_of
 from .network_input import Loss, as_targets, one_example
-from .values import as_tensors
+from .values import as_tensors, is_text
 
 TARGET_KEYS = ("labels", "label", "label_ids", "targets", "target", "y")
 """What the target is called in samples that are dicts, where the task does not say."""
@@ -141,8 +141,9 @@ class Roles:
                 raise self._lacking(inputs, f"example_input names {missing[0]!r}")
             return {key: inputs[key] for key in example}
         count = len(example) if isinstance(example, tuple) else 1
-        if count == 1 and len(inputs) == 1:
-            found = tuple(inputs.values())
+        numbers = [value for value in inputs.values() if not is_text(value)]
+        if count == len(numbers) == 1:
+            found = tuple(numbers)
         else:
             names = tuple(self.arguments())[:count]
             if len(names) < count or any(name not in inputs for name in names):

@@ -102,6 +102,13 @@ def _is_numeric(value: list[Any]) -> bool:
     )
 
 
+def is_text(value: Any) -> bool:
+    """Return whether a value is text, or a list of texts: a name, a path or words beside what a network takes."""
+    return isinstance(value, str | bytes) or (
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(item, str | bytes) for item in value)
+    )
+
+
 def _short(value: str | bytes) -> str:
     return repr((str(value) if isinstance(value, str) else bytes(value))[:24])
 
