@@ -222,10 +222,10 @@ class Coordinator:
         everything = failed == self.ledger.evaluated
         none_trained = self._trainings[False] >= HOPELESS_AFTER and not self._trainings[True]
         if none_trained or (failed >= HOPELESS_AFTER and everything):
+            kind = "" if everything else " with training"
             raise EvaluationError(
                 describe(
-                    f"all of the first {failed} evaluations{'' if everything else ' with training'} failed, the last with: "
-                    f"{reason}",
+                    f"all of the first {failed} evaluations{kind} failed, the last with: {reason}",
                     expected="configurations that can be evaluated",
                     remedy="Mend the task, then start a new run.",
                 )
