@@ -13,6 +13,7 @@ from ..spaces.policy import Policy
 from .effort import Effort
 from .event_log import EventLog
 from .executors import Completion, Executor
+from .failures import prunes
 from .interrupts import Interrupts
 from .last_step import LastStep
 from .ledger import Ledger
@@ -191,7 +192,7 @@ class Coordinator:
         del self._in_flight[number]
         request, begin = self._requests.pop(number)
         self.ledger.give_back(request.ancestor)
-        self._trainings[outcome.metrics is not None] += request.samples > 0
+        self._trainings[outcome.metrics is not None] += request.samples > 0 and prunes(request.policy)
         if completion.evaluation is not None:
             self.effort.learn(request.samples, self.timer.elapsed() - begin, completion.evaluation.seconds)
             self.effort.path.learn(proposal.policy, completion.evaluation.metrics, self.dense)
@@ -222,10 +223,10 @@ class Coordinator:
         everything = failed == self.ledger.evaluated
         none_trained = self._trainings[False] >= HOPELESS_AFTER and not self._trainings[True]
         if none_trained or (failed >= HOPELESS_AFTER and everything):
-            kind = "" if everything else " with training"
+            failures = f"{failed} evaluations" if everything else f"{self._trainings[False]} evaluations with training"
             raise EvaluationError(
                 describe(
-                    f"all of the first {failed} evaluations{kind} failed, the last with: {reason}",
+                    f"all of the first {failures} failed, the last with: {reason}",
                     expected="configurations that can be evaluated",
                     remedy="Mend the task, then start a new run.",
                 )

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import Counter
 
 from ..errors import EvaluationError, describe
+from ..spaces.policy import Policy
 from .run_folder import Run
+
+
+def prunes(policy: Policy) -> bool:
+    """Return whether a policy takes anything from the network as it was brought."""
+    return any(choice.type != "none" for choice in policy.choices.values())
 
 
 def check_success(run: Run) -> None:
     """Check that at least one trial came to what was wanted: a network pruned and, where the run trains, trained.
 
-    The network as it was brought succeeds by itself, and so do candidates that no training has reached yet.
+    The whole network succeeds by itself, and so do candidates that no training has reached yet.
 
     Raises:
         EvaluationError: trials failed, and none that was to be trained succeeded.
@@ -20,8 +26,8 @@ def check_success(run: Run) -> None:
     done = [
         trial.configuration for trial in run.trials if trial.state == "complete" and trial.configuration is not None
     ]
-    trained = [c for c in done if c.samples > 0 or c.inherited_samples > 0]
-    pruned = [c for c in done if any(choice.type != "none" for choice in c.policy.choices.values())]
+    pruned = [c for c in done if prunes(c.policy)]
+    trained = [c for c in pruned if c.samples > 0]
     if not failed or (trained if run.info.samples > 0 else pruned):
         return
     reason, count = Counter(str(trial.reason) for trial in failed).most_common(1)[0]
