@@ -36,6 +36,9 @@ def verify(
     else:
         show_table(VERIFICATION_COLUMNS, verification_rows(found))
         failed = [c.name for c in found.checks if not c.passed]
-        print(f"FAILED: {', '.join(failed)}" if failed else f"Verified: all {len(found.checks)} checks passed.")
+        count = len(found.checks) - len(found.unchecked)
+        print(f"FAILED: {', '.join(failed)}" if failed else f"Verified: all {count} checks passed.")
+        if found.unchecked:
+            print(f"Not checked: {', '.join(found.unchecked)}, as the device is not here.")
     if not found.passed:
         raise typer.Exit(1)
