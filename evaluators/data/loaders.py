@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -101,12 +101,13 @@ def is_plain(loader: DataLoader[Any]) -> bool:
     """Return whether a loader does nothing but batch its data set, in order or shuffled, in this process."""
     sampler = loader.sampler
     shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement
+    whole = length_of(sampler) == length_of(loader.dataset)
     return (
         type(loader) is DataLoader
         and loader.batch_size is not None
         and loader.num_workers == 0
         and loader.collate_fn is default_collate
-        and (type(sampler) is SequentialSampler or (shuffles and len(sampler) == len(cast(Sized, loader.dataset))))
+        and (type(sampler) is SequentialSampler or (shuffles and whole))
     )
 
 

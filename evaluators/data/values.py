@@ -119,19 +119,21 @@ def _refused(where: str, what: str, remedy: str) -> TaskError:
 
 def equal(one: Any, other: Any) -> bool:
     """Return whether two readings of a sample hold the same values."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        same_kind = one.shape == other.shape and one.dtype == other.dtype
-        return same_kind and bool(((one == other) | ((one != one) & (other != other))).all())
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        same_kind = one.shape == other.shape and one.dtype == other.dtype
-        return same_kind and one.tobytes() == other.tobytes()
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            return False
+        return bool(((one == other) | (torch.isnan(one) & torch.isnan(other))).all())
+    if isinstance(one, np.ndarray):
+        return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
+    if isinstance(one, Mapping):
         return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+    if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(equal, one, other))
-    if hasattr(one, "tobytes") and hasattr(other, "tobytes"):
-        return one.tobytes() == other.tobytes()
-    return bool(one == other) or (one != one and other != other)
+    if callable(to_bytes := getattr(one, "tobytes", None)):
+        return to_bytes() == other.tobytes()
+    return bool(one == other) or str(one) == str(other) == "nan"
 
 
 def size_in_bytes(value: Any) -> int | None:
