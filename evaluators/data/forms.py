@@ -43,7 +43,7 @@ class DataOfTask:
     _memory: Memory | None = None
 
     def of(self, data: Any, name: str, task: Task) -> Batches:
-        """Return ``data`` as batches, the same ones each time."""
+        """Return ``data`` as batches; the same ones each time where they are a part of the task's."""
         for known, found in self._found:
             if known is data:
                 return found
@@ -58,6 +58,8 @@ class DataOfTask:
             task.loss,
         )
         stated = None if part is None else getattr(task, f"{part}_samples")
+        if part is None:  # somebody's own: kept for no longer than it is used
+            return _batches(data, roles, Memory(0), None)
         found = _batches(data, roles, self._memory, stated)
         self._found.append((data, found))
         return found
