@@ -38,7 +38,7 @@ Batches = Sequence[tuple[Any, Any]]
 
 def validation_samples(task: Task, count: int) -> Batches:
     """Return the first ``count`` validation samples."""
-    walk = batches(task.validation, name="validation").walk(256, limit=count)
+    walk = batches(task.validation, name="validation", task=task).walk(256, limit=count)
     return at_most(((as_network_input(x, task.example_input), y) for x, y in walk), count)
 
 

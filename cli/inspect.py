@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import DataOption, DeviceOption, JsonOption, TaskArgument
-from .output import print_json
+from .output import note, print_json
 
 
 def inspect(
@@ -33,7 +33,8 @@ def inspect(
 
     target = load_device(device)
     loaded = load_task(task, data=data)
-    check_task(loaded)
+    for text in check_task(loaded):
+        note(f"note: {text}")
     found = inspect_task(loaded, target, threads=threads, with_sensitivity=sensitivity)
     if as_json:
         print_json(found.to_dict())

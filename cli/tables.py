@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..reports import formatting as fmt
 from ..reports.diagnosis import remedy_for
+from ..reports.precision import device_of, is_fp32_alone, told_precision
 from .output import UNKNOWN, show_table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def verification_rows(found: Verification) -> list[tuple[str, ...]]:
             _claim(check, check.claimed),
             _claim(check, check.found),
             f"{check.tolerance:.3g}" if check.tolerance else "equal",
-            "passed" if check.passed else "FAILED",
+            ("passed" if check.checked else "not checked") if check.passed else "FAILED",
             check.note,
         )
         for check in found.checks
@@ -51,12 +52,14 @@ def _claim(check: Check, value: float | str | None) -> str:
 def show_front(run: Run) -> None:
     """Print the dense network and the run's front."""
     dense = run.dense.metrics
-    mixed = run.info.options.precision != ("fp32",)
-    rows = [("dense", *(("fp32",) if mixed else ()), *(fmt.metric(name, dense.get(name)) for name in _METRICS), "")]
+    device = device_of(run)
+    mixed = not is_fp32_alone(run, device)
+    words = (told_precision("fp32", device),) if mixed else ()
+    rows = [("dense", *words, *(fmt.metric(name, dense.get(name)) for name in _METRICS), "")]
     rows += [
         (
             str(c.trial),
-            *((c.policy.precision,) if mixed else ()),
+            *((told_precision(c.policy.precision, device),) if mixed else ()),
             *(_against(name, c.metrics, dense) for name in _METRICS),
             ", ".join(c.tags),
         )
@@ -81,7 +84,9 @@ def show_export(manifest: Manifest) -> None:
     ]
     title = f"{manifest.task}: trial {manifest.trial} ({manifest.pick}) for {manifest.device}"
     show_table(("metric", "dense", "claimed", "measured at export"), rows, title=title)
-    print(f"Accuracy, latency and size are of {manifest.claims_of} ({manifest.precision}).")
+    told = told_precision(manifest.precision, manifest.device_told)
+    print(f"Accuracy, latency and size are of {manifest.claims_of} ({told}).")
+    print(f"The dense network's are at: {told_precision('fp32', manifest.device_told)}.")
     for name, values in manifest.parity.items():
         print(f"parity of {name} with PyTorch: {values['relative']:.1e} of the output's scale")
 

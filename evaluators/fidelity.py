@@ -14,4 +14,4 @@ _MOST = 12_800
 
 def default_samples(task: Task) -> int:
     """Return the fidelity of a search: four epochs of the training data, and 12,800 samples at most."""
-    return min(_EPOCHS * batches(task.train, name="train").samples, _MOST)
+    return min(_EPOCHS * batches(task.train, name="train", task=task).samples, _MOST)

@@ -12,7 +12,8 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..spaces.inputs import channels_last, map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
-from .data import Batch, as_network_input, batches
+from .data import Batch, as_network_input, batches, count_of
+from .fine_tuned import check_fine_tuned, shapes_of
 from .mixed_precision import MixedPrecision
 from .task import Task
 
@@ -40,7 +41,9 @@ def fine_tune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         if task.fine_tune is not None:
-            return _masked(task.fine_tune(model, task, samples, generator).eval(), masks)
+            shapes = shapes_of(model)
+            tuned = check_fine_tuned(task.fine_tune(model, task, samples, generator), shapes)
+            return _masked(tuned.eval(), masks)
         return _train(model, task, samples, generator, masks)
 
 
@@ -61,8 +64,16 @@ def _masked(model: nn.Module, masks: Masks) -> nn.Module:
 
 def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generator, masks: Masks) -> nn.Module:
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise EvaluationError(
+            describe(
+                "no parameter of the network requires a gradient",
+                expected="at least one to fine-tune",
+                remedy="Call .requires_grad_(True) on the network.",
+            )
+        )
     optimizer = torch.optim.SGD(parameters, lr=task.learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    steps = math.ceil(samples / task.batch_size)
+    steps = math.ceil(samples / training_batch(task))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
     model.train()
     forward = MixedPrecision(model)
@@ -70,13 +81,7 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
         optimizer.zero_grad(set_to_none=True)
         loss = task.loss(forward(inputs), targets)
         if not torch.isfinite(loss):
-            raise EvaluationError(
-                describe(
-                    f"loss {float(loss.detach())} while fine-tuning",
-                    expected="a finite number",
-                    remedy=f"Lower the task's learning_rate (now {task.learning_rate}).",
-                )
-            )
+            raise _diverged(float(loss.detach()), inputs, targets, task)
         loss.backward()
         masks.zero_gradients_(model)
         nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -84,6 +89,20 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
         masks.zero_(model)
         schedule.step()
     return model.eval()
+
+
+def _diverged(loss: float, inputs: Any, targets: Any, task: Task) -> EvaluationError:
+    remedy = f"Lower the task's learning_rate (now {task.learning_rate})."
+    for part, values in (("inputs", inputs), ("targets", targets)):
+        if not all(bool(torch.isfinite(t).all()) for t in tensors_of(values)):
+            remedy = f"The batch has {part} that are NaN or infinite: fill them in, or leave such samples out."
+    return EvaluationError(describe(f"loss {loss} while fine-tuning", expected="a finite number", remedy=remedy))
+
+
+def training_batch(task: Task) -> int:
+    """Return how many samples a step takes: no more than there are, and the size of a loader's own batches."""
+    source = batches(task.train, name="train", task=task)
+    return min(source.batch_size or task.batch_size, source.samples)
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
@@ -96,20 +115,25 @@ def learning_rate_factor(step: int, steps: int) -> float:
 
 def shuffled_batches(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:
     """Yield shuffled, augmented training batches, epoch after epoch, until ``samples`` samples were given."""
-    source = batches(task.train, name="train")
+    source = batches(task.train, name="train", task=task)
+    least = min(2, training_batch(task))  # a single sample gives BatchNorm no variance, unless that is what was wanted
     seen = 0
     while seen < samples:
-        for inputs, targets in source.walk(task.batch_size, generator=generator):
-            left = samples - seen
-            if left <= 0:
-                return
-            size = len(tensors_of(targets)[0])
-            if size > left:
-                inputs, targets = _first(inputs, left), _first(targets, left)
-            # A single sample gives BatchNorm no variance to train on.
-            if min(size, left) > 1:
+        for inputs, targets in _cut(source.walk(task.batch_size, generator=generator), samples - seen):
+            size = count_of(inputs, targets)
+            if size >= least:
                 yield _prepared(inputs, task, generator), targets
-            seen += min(size, left)
+            seen += size
+
+
+def _cut(walk: Iterator[Batch], left: int) -> Iterator[Batch]:
+    """Yield batches until ``left`` samples were given."""
+    for inputs, targets in walk:
+        size = count_of(inputs, targets)
+        yield (inputs, targets) if size <= left else (_first(inputs, left), _first(targets, left))
+        left -= size
+        if left <= 0:
+            return
 
 
 def _prepared(inputs: Any, task: Task, generator: torch.Generator) -> Any:

@@ -116,7 +116,7 @@ def quantise_for_timing(
 def calibration_feeds(task: Task) -> Iterator[Feed]:
     """Yield the inputs that calibrate, by the names of the exported network's inputs."""
     generator = torch.Generator().manual_seed(RECIPE.seed)
-    found = batches(task.train, name="train")
+    found = batches(task.train, name="train", task=task)
     for inputs in single_inputs(found, task.example_input, limit=RECIPE.samples, generator=generator):
         yield onnx_feed(inputs)
 

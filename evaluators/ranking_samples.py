@@ -12,6 +12,7 @@ from .task import Task
 def ranking_samples(task: Task, *, seed: int = 0) -> Samples:
     """Return at most 256 training samples, shuffled, as training data may be sorted by class, and the task's loss."""
     generator = torch.Generator().manual_seed(seed)
-    walk = batches(task.train, name="train").walk(task.batch_size, generator=generator, limit=RANKING_SAMPLES)
+    found = batches(task.train, name="train", task=task)
+    walk = found.walk(task.batch_size, generator=generator, limit=RANKING_SAMPLES)
     shaped = ((as_network_input(inputs, task.example_input), targets) for inputs, targets in walk)
     return Samples(at_most(shaped, RANKING_SAMPLES), task.loss)

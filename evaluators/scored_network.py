@@ -63,7 +63,8 @@ class ScoredNetworks:
 
     def _as_file(self, model: nn.Module) -> Deployed:
         found = deployed_file(model, self.task, export_onnx(model, self.task.example_input), threads=self.threads)
-        inputs = next(batches(self.task.validation, name="validation").walk(_COMPARED, limit=_COMPARED))[0]
+        walk = batches(self.task.validation, name="validation", task=self.task).walk(_COMPARED, limit=_COMPARED)
+        inputs = next(walk)[0]
         inputs = channels_last(as_network_input(inputs, self.task.example_input))
         with torch.no_grad():
             wanted = tensors_of(call(model, inputs))
@@ -86,7 +87,7 @@ class ScoredNetworks:
         """Return whether all samples are shaped like the example, as a file takes no others."""
         wanted = [tensor.shape[1:] for tensor in tensors_of(self.task.example_input)]
         for name in ("train", "validation"):
-            data = batches(getattr(self.task, name), name=name)
+            data = batches(getattr(self.task, name), name=name, task=self.task)
             if not isinstance(data, TensorBatches):
                 return False
             if [tensor.shape[1:] for tensor in tensors_of(data.inputs)] != wanted:
@@ -94,7 +95,7 @@ class ScoredNetworks:
         return True
 
     def _is_long(self, model: nn.Module) -> bool:
-        samples = batches(self.task.validation, name="validation").samples
+        samples = batches(self.task.validation, name="validation", task=self.task).samples
         with torch.no_grad():
             return samples * count_macs(model, self.task.example_input) >= LEAST_MACS
 

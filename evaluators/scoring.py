@@ -57,7 +57,7 @@ def validation_loss(model: nn.Module, task: Task, *, limit: int, forward: Callab
     model.eval()
     total, count = 0.0, 0
     with torch.no_grad():
-        for inputs, wanted in batches(task.validation, name="validation").walk(_BATCH, limit=limit):
+        for inputs, wanted in batches(task.validation, name="validation", task=task).walk(_BATCH, limit=limit):
             batch = channels_last(as_network_input(inputs, task.example_input))
             outputs = call(model, batch) if forward is None else forward(batch)
             size = len(tensors_of(wanted)[0])
@@ -69,7 +69,7 @@ def validation_loss(model: nn.Module, task: Task, *, limit: int, forward: Callab
 def _measure(model: nn.Module, task: Task, data: Any, limit: int | None) -> float:
     outputs, targets = [], []
     with torch.no_grad():
-        for inputs, wanted in batches(data, name="scored").walk(_BATCH, limit=limit):
+        for inputs, wanted in batches(data, name="scored", task=task).walk(_BATCH, limit=limit):
             outputs.append(call(model, channels_last(as_network_input(inputs, task.example_input))))
             targets.append(wanted)
     return float(metric_of(task.metric)(_joined(outputs), _joined(targets)))

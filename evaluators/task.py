@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..spaces.inputs import Inputs
+from .data import KEPT_BYTES, DataOfTask
+from .example_input import one_sample
 
 Data = Any
-"""``(x, y)`` tensors with samples along dimension 0, a ``Dataset`` of such pairs, or a ``DataLoader`` of batches."""
+"""``(x, y)`` tensors or arrays with samples along dimension 0, a dict of columns, a list of samples or of batches, a
+``Dataset``, an ``IterableDataset`` or a ``DataLoader``; samples are pairs or dicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class Task:
     model: Callable[[], nn.Module]
     """Builds the trained network: eval mode, on the CPU."""
     example_input: Inputs
-    """A tensor, a tuple or a dict; a batch of 1."""
+    """A tensor, a tuple or a dict; a batch of 1, to which larger ones are cut."""
     train: Data
     validation: Data
     """Steers the search."""
@@ -44,5 +48,30 @@ class Task:
     """Replaces the built-in loop: ``(model, task, samples, generator)`` to the trained network."""
     evaluate: Callable[..., float] | None = None
     """Replaces the built-in metric loop: ``(model, data)`` to a number where higher is better."""
+    target_key: str | Sequence[str] | None = None
+    """Which key of samples that are dicts is the target; by default the only one of ``labels``, ``label``,
+    ``label_ids``, ``targets``, ``target`` and ``y``."""
+    train_samples: int | None = None
+    """How many samples an epoch takes of training data without a length, as an ``IterableDataset``'s."""
+    validation_samples: int | None = None
+    """The same of the validation data."""
+    test_samples: int | None = None
+    """The same of the test data."""
+    kept_bytes: int = KEPT_BYTES
+    """How much memory samples take at most that are read from data sets once and kept, in each process; 0 keeps none,
+    which data need that change in a way that reading a few samples twice does not show."""
     reference: str | None = None
     """What loads the task again, such as ``digits`` or ``tasks.py:mine``; set by :func:`load_task`."""
+    data: DataOfTask = field(default_factory=DataOfTask, init=False, repr=False, compare=False)
+    """What was read of the data in this process."""
+
+    def __post_init__(self) -> None:
+        """Cut a larger ``example_input`` to one sample, as costs are told for a batch of 1."""
+        single, batch = one_sample(self.example_input)
+        object.__setattr__(self, "example_input", single)
+        if batch > 1:
+            warnings.warn(
+                f"example_input of task {self.name!r} is a batch of {batch}: its first sample is taken, "
+                "as costs are told for a batch of 1.",
+                stacklevel=3,
+            )

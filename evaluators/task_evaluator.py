@@ -20,7 +20,7 @@ from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
-from .data import as_network_input, batches
+from .data import as_network_input, batches, several
 from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
 from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
@@ -224,10 +224,10 @@ class TaskEvaluator:
     def recalibrated(self, policy: Policy, ancestor: Ancestor | None = None) -> nn.Module:
         """Return the pruned network, with BatchNorm statistics of its own, before it is trained any further."""
         model = self.pruned(policy, ancestor)
-        walk = batches(self.task.train, name="train").walk(
+        walk = batches(self.task.train, name="train", task=self.task).walk(
             self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
         )
-        samples = (channels_last(as_network_input(inputs, self.task.example_input)) for inputs, _ in walk)
+        samples = (channels_last(as_network_input(inputs, self.task.example_input)) for inputs, _ in several(walk))
         recalibrate(model, samples, forward=MixedPrecision(model))
         return model
 

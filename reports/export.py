@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,9 @@ from ..evaluators.data import batches
 from ..evaluators.fine_tune import fine_tune
 from ..evaluators.hardware.device import load_device
 from ..evaluators.objectives import Constraint
+from ..evaluators.scoring import score
 from ..evaluators.task import Task
-from ..evaluators.task_checks import data_fingerprint
+from ..evaluators.task_checks import data_fingerprint, is_same_score
 from ..evaluators.task_loading import load_task
 from ..evaluators.threads import torch_threads
 from ..evaluators.trust import refuse_untrusted
@@ -166,24 +168,32 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
 def refuse_other_data(run: Run, task: Task) -> None:
     """Check that ``task`` holds the data that ``run`` was searched with.
 
+    Data that look changed pass with a warning where the dense network scores on them as it did in the run.
+
     Raises:
         InputError: it holds other data.
     """
     found = data_fingerprint(task)
-    if found != run.info.data_fingerprint:
-        raise InputError(
-            describe(
-                f"the data of task {task.name!r} have fingerprint {found}, {run.path} has {run.info.data_fingerprint}",
-                expected="the data that was searched with, as the accuracies are of it",
-                remedy="Restore it, or name its folder with --data.",
-            )
+    if found == run.info.data_fingerprint:
+        return
+    changed = f"the data of task {task.name!r} have fingerprint {found}, {run.path} has {run.info.data_fingerprint}"
+    known = run.info.dense.metrics.get("accuracy")
+    if is_same_score(score(task.model().eval(), task, task.validation), known):
+        warnings.warn(f"{changed}; the dense network scores on them as it did in the run.", stacklevel=2)
+        return
+    raise InputError(
+        describe(
+            changed,
+            expected="the data that was searched with, as the accuracies are of it",
+            remedy="Restore it, or name its folder with --data.",
         )
+    )
 
 
 def _trained(rebuilt: Rebuilt, task: Task, epochs: int, *, seed: int) -> torch.nn.Module:
     if epochs == 0:
         return rebuilt.model
-    samples = epochs * batches(task.train, name="train").samples
+    samples = epochs * batches(task.train, name="train", task=task).samples
     return fine_tune(rebuilt.model, task, samples, torch.Generator().manual_seed(seed), masks=rebuilt.masks)
 
 

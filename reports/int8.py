@@ -47,7 +47,7 @@ def agreement(deployed: Deployed, task: Task) -> Agreement:
     """Compare the int8 file with its fp32 network on the first validation samples."""
     same, seen, worst, scale = 0, 0, 0.0, 0.0
     scored = True
-    walk = batches(task.validation, name="validation").walk(_BATCH, limit=AGREEMENT_SAMPLES)
+    walk = batches(task.validation, name="validation", task=task).walk(_BATCH, limit=AGREEMENT_SAMPLES)
     for inputs, _ in walk:
         shaped = as_network_input(inputs, task.example_input)
         expected, found = _outputs(deployed.model, shaped), _outputs(deployed.network, shaped)

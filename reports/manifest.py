@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, describe
+from ..evaluators.hardware.device import Device
 from ..evaluators.task import Inputs
 from ..jsonfile import read_json, write_json
 
@@ -79,6 +81,11 @@ class Manifest:
     fp32."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
+
+    @property
+    def device_told(self) -> Device:
+        """The device that costs are told for."""
+        return Device.from_yaml(json.dumps(self.device_definition), origin=f"the device of {self.task}")
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json`` into ``folder``."""

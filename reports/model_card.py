@@ -14,6 +14,7 @@ from . import formatting as fmt
 from .int8 import recorded_agreement
 from .manifest import CARD, MANIFEST, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
 from .parity import TOLERANCE
+from .precision import costs_precision
 
 _METRICS = (
     "accuracy",
@@ -81,12 +82,21 @@ def _numbers(m: Manifest) -> str:
 {chr(10).join(rows)}
 
 - What is claimed ("this network") is {source}; `espalier verify` checks it.
-- Accuracy, latency, size and memory are of `{m.claims_of}`, at {m.precision}; the dense network's are at fp32.
+- Accuracy, latency, size and memory are of `{m.claims_of}`, at {_told(m, m.precision)}; the dense network's are at
+  {_told(m, "fp32")}.
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
   ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
 - Validation accuracy steered the search; test accuracy was read afterwards.
 """
+
+
+def _told(m: Manifest, precision: str) -> str:
+    """Return the precision of accuracy and, where the device runs another, of costs."""
+    costs = costs_precision(precision, m.device_told)
+    if costs == precision:
+        return precision
+    return f"{precision} (accuracy) and {costs} (latency, size, memory and energy, as `{m.device}` runs it)"
 
 
 def _encoded(m: Manifest) -> bool:

@@ -113,7 +113,7 @@ def validation_inputs(task: Task, count: int) -> list[Any]:
     """Return the first ``count`` inputs of the validation set, each as a batch of 1."""
 
     def singles() -> Any:
-        for inputs, targets in batches(task.validation, name="validation").walk(count, limit=count):
+        for inputs, targets in batches(task.validation, name="validation", task=task).walk(count, limit=count):
             floating = as_network_input(inputs, task.example_input)
             for i in range(len(tensors_of(targets)[0])):
                 single = map_tensors(lambda t, i=i: t[i : i + 1], floating)

@@ -14,6 +14,7 @@ from .effort import Effort
 from .event_log import EventLog
 from .executors import Completion, Executor
 from .executors.base import reason_of
+from .failures import prunes
 from .interrupts import Interrupts
 from .last_step import LastStep
 from .ledger import Ledger
@@ -52,6 +53,8 @@ class Coordinator:
         self._in_flight: dict[int, Proposal] = {}
         self._requests: dict[int, tuple[EvaluationRequest, float]] = {}
         self._evaluated_before = self.ledger.evaluated
+        self._trainings = {True: 0, False: 0}
+        """How many candidates of this sitting were to be trained and succeeded, or failed."""
         self.patience = Patience(self.options.patience)
         self.last_step = LastStep(self.ledger, self.effort, self.options, self.dense)
 
@@ -200,6 +203,7 @@ class Coordinator:
         del self._in_flight[number]
         request, begin = self._requests.pop(number)
         self.ledger.give_back(request.ancestor)
+        self._trainings[outcome.metrics is not None] += request.samples > 0 and prunes(request.policy)
         if completion.evaluation is not None:
             self.effort.learn(request.samples, self.timer.elapsed() - begin, completion.evaluation.seconds)
             self.effort.path.learn(proposal.policy, completion.evaluation.metrics, self.dense)
@@ -227,10 +231,13 @@ class Coordinator:
 
     def _check_hope(self, reason: str | None) -> None:
         failed = self.ledger.failed
-        if failed >= HOPELESS_AFTER and failed == self.ledger.evaluated:
+        everything = failed == self.ledger.evaluated
+        none_trained = self._trainings[False] >= HOPELESS_AFTER and not self._trainings[True]
+        if none_trained or (failed >= HOPELESS_AFTER and everything):
+            failures = f"{failed} evaluations" if everything else f"{self._trainings[False]} evaluations with training"
             raise EvaluationError(
                 describe(
-                    f"all of the first {failed} evaluations failed, the last with: {reason}",
+                    f"all of the first {failures} failed, the last with: {reason}",
                     expected="configurations that can be evaluated",
                     remedy="Mend the task, then start a new run.",
                 )

@@ -164,6 +164,8 @@ class RunInfo:
     def check_resumes(self, stored: RunInfo) -> None:
         """Check that the run ``stored`` can go on as this one.
 
+        Other data are no difference by themselves: see :meth:`has_other_data`.
+
         Raises:
             RunFolderError: options, network, data, device, fidelity or Espalier's major version differ; the message
                 names every difference.
@@ -172,6 +174,7 @@ class RunInfo:
         compared: dict[str, tuple[object, object]] = {
             f"the {what}'s fingerprint": (self.fingerprints.get(what), stored.fingerprints.get(what))
             for what in (*stored.fingerprints, *self.fingerprints)
+            if what != "data"
         }
         compared["the way to int8"] = (self.quantisation, stored.quantisation)
         compared["samples"] = (self.samples, stored.samples)
@@ -181,6 +184,11 @@ class RunInfo:
         ]
         if differences:
             raise different_run(differences)
+
+    def has_other_data(self, stored: RunInfo) -> str | None:
+        """Return how the data differ from those of the run ``stored``; ``None`` where their fingerprints agree."""
+        mine, theirs = self.data_fingerprint, stored.data_fingerprint
+        return None if mine == theirs else f"the data's fingerprint is {mine!r}, in the run {theirs!r}"
 
 
 def installed_versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 
+from ..evaluators.task_checks import is_same_score
 from ..evaluators.trust import remember
 from ..jsonfile import write_json
 from ..spaces.rankings import Rankings
@@ -20,6 +21,7 @@ from .coordinator import Coordinator
 from .effort import Effort
 from .event_log import LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
+from .failures import check_success
 from .fidelity_ladder import FidelityLadder, climbs, rungs
 from .finish import finish
 from .heritage import Heritage
@@ -27,7 +29,7 @@ from .interrupts import Interrupts
 from .ledger import Ledger
 from .new_folder import refuse_links
 from .new_info import quantisation_of
-from .options import SearchOptions
+from .options import SearchOptions, different_run
 from .path_training import PathTraining
 from .progress import Progress
 from .proposals import Proposer
@@ -83,6 +85,7 @@ class Session:
         )
         given.check_resumes(stored)
         journal.refuse_missing(self.folder, stored)
+        changed = self._check_data(given, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
         info = dataclasses.replace(stored, options=self.options)
@@ -90,9 +93,33 @@ class Session:
         if self.subject.task_reference == info.task_reference:
             remember(info.study_name, info.task_reference)
         self._events.write("resumed", options=self.options.to_dict())
+        if changed is not None:
+            self._warn(changed)
         if torn:
             self._events.write("warning", text=f"cut a torn last line of {torn} bytes off {journal.JOURNAL}")
         return self._search(info)
+
+    def _check_data(self, given: RunInfo, stored: RunInfo) -> str | None:
+        """Return what is to be said of data that look changed, and on which the dense network scores as it did.
+
+        Raises:
+            RunFolderError: it scores otherwise.
+        """
+        if (difference := given.has_other_data(stored)) is None:
+            return None
+        found, known = self.evaluator.dense().metrics.get("accuracy"), stored.dense.metrics.get("accuracy")
+        if not is_same_score(found, known):
+            raise different_run([f"{difference}, and the dense network scores {found} on them, in the run {known}"])
+        return f"{difference}; the dense network scores as it did, so the run goes on"
+
+    def _warn(self, text: str) -> None:
+        self.progress.message(f"warning: {text}")
+        self._events.write("warning", text=text)
+
+    def _tell_notes(self) -> None:
+        for text in self.subject.notes:
+            self.progress.message(f"note: {text}")
+            self._events.write("note", text=text)
 
     @property
     def _events(self) -> EventLog:
@@ -101,6 +128,7 @@ class Session:
     def _search(self, info: RunInfo) -> Run:
         events = self._events
         self._give_notice(events)
+        self._tell_notes()
         try:
             with journal.study(self.folder, info) as study:
                 budget = self._coordinate(study, info, events)
@@ -113,6 +141,7 @@ class Session:
         run = open_run(self.folder)
         run.write_front()
         events.write("finished", front=len(run.front.configurations))
+        check_success(run)
         if self.options.baselines:
             self._run_baselines(info, events, budget)
         return run

@@ -91,6 +91,8 @@ class Subject:
     """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
     notice: Callable[[], str | None] | None = None
     """Finds out what is to be said, in one sentence, of int8 on this processor."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the task before its search."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -111,7 +113,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         deployed_precision(device, precision)
     data = None if options.data is None else Path(options.data)
     found = load_task(task, data=data) if isinstance(task, str) else task
-    check_task(found)
+    notes = check_task(found)
     model = found.model().eval()
     graph = trace(model, found.example_input, freeze=found.freeze)
     int8 = "int8" in options.precision
@@ -145,6 +147,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         given=given,
         screen=partial(make_screen, found, graph, device, options),
         notice=partial(int8_notice, model, found, device, threads=options.threads_per_worker) if int8 else None,
+        notes=notes,
     )
 
 

@@ -80,7 +80,7 @@ class Setting:
     def recalibrate(self, model: nn.Module) -> nn.Module:
         """Take BatchNorm's statistics anew, in place."""
         self.budget.check()
-        walk = batches(self.task.train, name="train").walk(
+        walk = batches(self.task.train, name="train", task=self.task).walk(
             self.task.batch_size, generator=torch.Generator().manual_seed(0), limit=RECALIBRATION_SAMPLES
         )
         recalibrate(model, (as_network_input(inputs, self.task.example_input) for inputs, _ in walk))

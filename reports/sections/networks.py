@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...evaluators.configuration import Configuration
 from ...evaluators.front import PICKS
 from .. import formatting as fmt
+from ..precision import run_precision
 
 if TYPE_CHECKING:
     from ...search.run_folder import Run
@@ -38,7 +39,7 @@ class Network:
     latency_source: str
     latency_error: float
     precision: str = ""
-    """What it runs at; empty where all run at fp32."""
+    """What its numbers are at; empty where all are at fp32."""
 
     @property
     def gap(self) -> float | None:
@@ -54,7 +55,8 @@ class Network:
 def dense_network(run: Run) -> Network:
     """Return the network as it was brought, with its final numbers where they exist."""
     dense = run.dense
-    return Network("Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error)
+    words = run_precision(run, "fp32")
+    return Network("Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error, words)
 
 
 def network(run: Run, configuration: Configuration) -> Network:
@@ -71,8 +73,8 @@ def network(run: Run, configuration: Configuration) -> Network:
 
 
 def precision_words(run: Run, configuration: Configuration) -> str:
-    """Return what a configuration runs at; nothing where the run searched fp32 alone."""
-    return "" if run.info.options.precision == ("fp32",) else configuration.policy.precision
+    """Return what a configuration's numbers are at; nothing where every number of the run is at fp32."""
+    return run_precision(run, configuration.policy.precision)
 
 
 def tag_words(tags: Sequence[str]) -> str:

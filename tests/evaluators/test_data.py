@@ -65,7 +65,8 @@ def test_unusable_data_is_refused(data, message):
 def test_bytes_become_floats_where_the_network_takes_floats():
     image = torch.tensor([[0, 255]], dtype=torch.uint8)
     assert as_network_input(image, torch.zeros(1, 2)).tolist() == [[0.0, 255.0]]
-    assert as_network_input(image, torch.zeros(1, 2, dtype=torch.long)) is image
+    assert as_network_input(image, torch.zeros(1, 2, dtype=torch.long)).dtype == torch.long
+    assert as_network_input(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.long)).dtype == torch.float32
 
 
 def test_the_fingerprint_sees_values_and_sizes():

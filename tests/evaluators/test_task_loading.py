@@ -85,7 +85,7 @@ def test_other_misuse_is_named(task_file, tmp_path):
         ({"validation": (torch.zeros(0, 1, 8, 8), torch.zeros(0))}, "validation data is empty"),
         ({"validation": None}, "has no validation data"),
         ({"loss": lambda outputs, targets: outputs.sum() * float("inf")}, "loss of task 'stripes' is"),
-        ({"train": (torch.zeros(4, 1, 8, 8), torch.zeros(4))}, "the loss on training samples"),
+        ({"train": (torch.zeros(4, 1, 8, 8), torch.zeros(4))}, "train targets are float32 of shape"),
     ],
 )
 def test_what_a_task_cannot_do_is_said_before_the_search(stripes_task, change, message):

@@ -76,7 +76,6 @@ def test_a_read_only_file_system(search):
         ({"samples": 7}, "samples is 7"),
         ({"criteria": "l1"}, "criteria is"),
         ({"device": "cortex-m4"}, "device is 'cortex-m4'"),
-        ({"subject": {"data": "other"}}, "the data's fingerprint is 'other', in the run 'analytic'"),
         ({"channels": (8, 16, 24)}, "the model's fingerprint"),
     ],
 )
@@ -86,6 +85,23 @@ def test_resuming_with_something_else_names_it_and_changes_nothing(search, chang
     with pytest.raises(RunFolderError, match=words):
         search(trials=8, resume=True, **change)
     assert snapshot(run.path) == before
+
+
+def test_data_that_look_changed_are_a_warning_where_the_dense_network_scores_the_same(search):
+    search(trials=3)
+    run = search(trials=5, resume=True, subject={"data": "other"})
+    (warning,) = [e["text"] for e in run.events if e["event"] == "warning"]
+    assert "the data's fingerprint is 'other', in the run 'analytic'" in warning
+    assert len(run.trials) == 5
+
+
+def test_data_that_look_changed_are_refused_where_the_dense_network_scores_otherwise(search):
+    run = search(trials=3)
+    content = json.loads((run.path / "run.json").read_text())
+    content["dense"]["metrics"]["accuracy"] *= 0.9
+    (run.path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match=r"the data's fingerprint .* the dense network scores"):
+        search(trials=5, resume=True, subject={"data": "other"})
 
 
 def test_another_major_version_is_named(search):

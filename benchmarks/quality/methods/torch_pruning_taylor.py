@@ -53,7 +53,7 @@ class TorchPruningTaylor:
 def _gradients(setting: Setting) -> dict[str, torch.Tensor]:
     """Return each parameter's gradient over some training samples; all six levels rank by the same."""
     model, task = copy.deepcopy(setting.dense), setting.task
-    for inputs, targets in batches(task.train, name="train").walk(
+    for inputs, targets in batches(task.train, name="train", task=task).walk(
         task.batch_size, generator=setting.generator(), limit=GRADIENT_SAMPLES
     ):
         task.loss(model(as_network_input(inputs, task.example_input)), targets).backward()
