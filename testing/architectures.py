@@ -86,7 +86,7 @@ class ArchitectureContract:
         if self.expected_groups is not None:
             assert {group.name: group.channels for group in graph} == dict(self.expected_groups)
         if self.expected_frozen is not None:
-            inner = {frozen.name for frozen in graph.frozen if "output of the network" not in frozen.reason}
+            inner = {frozen.name for frozen in graph.frozen if not frozen.code.is_output}
             assert inner == self.expected_frozen
 
     def test_what_is_frozen_has_a_reason(self, graph: Graph) -> None:

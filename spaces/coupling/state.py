@@ -30,6 +30,8 @@ class Tracker:
     """Atoms of channels that padding is added to."""
     splits: list[tuple[tuple[int, ...], tuple[torch.Tensor, ...]]] = field(default_factory=list)
     """Where channels were split by given sizes: the sizes, and the labels of each part, one for each channel."""
+    indices: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
+    """Tensors that hold indices of channels: the operation that found them, and the channels' atoms."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..freeze_reasons import FreezeCode
 from .atoms import ANY, FIXED, Atoms, unique_pairs
 
 
@@ -28,6 +29,13 @@ class Value:
     labels: torch.Tensor | None
     """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
+    noise: bool = False
+    """Whether it is random, uninitialised or written to by parts, so that its values say nothing of positions."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether neither inputs nor parameters go into it."""
+        return self.labels is None and not self.sources
 
     @classmethod
     def uniform(cls, shape: torch.Size | tuple[int, ...], label: int = ANY) -> Value:
@@ -128,7 +136,7 @@ def meet(source: Source, labels: torch.Tensor, atoms: Atoms) -> None:
             own = atoms.of(source.tensor, dim, source.shape[dim]).tolist()
             for position, (label,) in partners.items():
                 if label == FIXED:
-                    atoms.fix([own[position]], "it meets values of a fixed number of channels")
+                    atoms.fix([own[position]], FreezeCode.FIXED_CHANNELS.because())
                 else:
                     atoms.unite(own[position], label)
 

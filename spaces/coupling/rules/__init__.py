@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from .contraction import CONTRACTIONS
 from .convolution import CONVOLUTIONS
 from .fallback import fallback
@@ -13,7 +11,7 @@ from .gating import GATES
 from .movement import MOVEMENTS, move
 from .normalisation import NORMALISATIONS
 from .packing import PACKINGS
-from .pointwise import POINTWISE, pointwise
+from .pointwise import is_pointwise, pointwise
 from .reduction import REDUCTIONS, reduce
 from .rule import Rule
 
@@ -28,6 +26,6 @@ def rule_for(func: Any) -> Rule:
         return move
     if name in REDUCTIONS:
         return reduce
-    if torch.Tag.pointwise in func.tags or name in POINTWISE:
+    if is_pointwise(func):
         return pointwise
     return fallback

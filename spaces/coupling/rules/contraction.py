@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ...freeze_reasons import FreezeCode
 from ..atoms import ANY
 from ..state import Tracker
 from ..values import Source, Value, as_activation, by_index, compact, follow, meet
@@ -49,7 +50,7 @@ def _through(tracker: Tracker, labels: torch.Tensor, weight: Source, *, rows: in
     read = _dimension(weight, rows)
     made = _dimension(weight, columns)
     if read is None:
-        tracker.atoms.fix(labels.unique().tolist(), "it meets a weight in an unknown layout")
+        tracker.atoms.fix(labels.unique().tolist(), FreezeCode.UNKNOWN_LAYOUT.because())
     else:
         index = weight.indices[read].flatten()
         incoming = by_index(labels, labels.dim() - 1, index.numel(), tracker.atoms)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ...freeze_reasons import FreezeCode
 from ..atoms import FIXED
 from ..state import Tracker
 from ..values import Value, as_activation, compact
@@ -24,7 +25,7 @@ def fallback(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> l
     results = [_kept(labels, inputs[0], t) for t in tensors(out)]
     others = [as_activation(tracker.value(t), tracker.atoms) for t in inputs[1:]]
     if any(r is None for r in results) or any(t.numel() > 1 and t.max() > FIXED for t in others):
-        reason = f"its channels reach the operation {name}, of which no cut is known"
+        reason = FreezeCode.UNKNOWN_OPERATION.because(operation=name)
         for part in (labels, *others):
             tracker.atoms.fix(part.unique().tolist(), reason)
         return [Value.uniform(t.shape, FIXED) for t in tensors(out)]

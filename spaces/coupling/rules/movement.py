@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -123,11 +124,15 @@ def _fill(tracker: Tracker, part: torch.Tensor, value: Value) -> None:
     """Label the constant that ``part`` is a view of, where what is copied into it has its channels along the last
     dimension alone: so are sequences of several lengths filled up."""
     whole = part._base
-    if whole is None or value.labels is None or whole.shape[-1:] != part.shape[-1:]:
+    if whole is None or value.labels is None:
         return
     before = tracker.value(whole)
-    if before.labels is None and not before.sources and value.labels.numel() == value.labels.shape[-1]:
+    if not before.is_constant:
+        return
+    if value.labels.numel() == value.labels.shape[-1] and whole.shape[-1:] == part.shape[-1:]:
         tracker.set(whole, Value(tuple(whole.shape), value.labels.view([1] * (whole.dim() - 1) + [-1])))
+    else:
+        tracker.set(whole, replace(before, noise=True))
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:

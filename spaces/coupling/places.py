@@ -1,0 +1,165 @@
+"""Channels that are told by their number or place: which class is the largest, which bin is worth what.
+
+A mask leaves every channel where it is, so that a masked network cannot show what such an operation makes of fewer
+channels, least of all where a normalisation mixes them. All this is settled in the last pass, when what goes together
+is united: of what remains, each label may go alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..freeze_reasons import FreezeCode
+from .atoms import ANY, FIXED
+from .rules.pointwise import is_pointwise
+from .rules.reduction import dims_of
+from .rules.rule import tensors
+from .state import Tracker
+from .values import Value, compact
+
+_GIVE_INDICES = frozenset("argmax argmin sort topk multinomial nonzero searchsorted".split())
+"""Operations that are used for the indices that they give."""
+_GIVE_BOTH = frozenset("max min median nanmedian mode kthvalue".split())
+"""Operations whose indices most callers throw away."""
+_IN_ORDER = frozenset(
+    """cumsum cumprod logcumsumexp cummax cummin sort topk roll _fft_c2c _fft_r2c _fft_c2r tril triu unique_consecutive
+    _unique _unique2 unique_dim""".split()
+)
+_WINDOWED = ("upsample_", "_upsample_", "avg_pool", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "lp_pool")
+"""Beginnings of the names of operations that run over the last dimensions of ``(N, C, ...)``."""
+_PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv".split())
+_JOINS = frozenset("cat stack".split())
+
+
+def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, values: Sequence[Value]) -> None:
+    """Fix channels whose number or place an operation uses; ``values`` are what is known of its outputs."""
+    if not tracker.last:
+        return
+    name = func.overloadpacket.__name__.rstrip("_")
+    given = tensors((args, kwargs))
+    keep_told(tracker, given)
+    if name == "_local_scalar_dense":
+        keep_read(tracker, given[0], "item")
+    elif name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
+        code = FreezeCode.INDEX if name in _GIVE_INDICES else FreezeCode.ORDER
+        tracker.atoms.fix(_along(tracker, given[0], _run_over(name, func, args, kwargs)), code.because(operation=name))
+    elif name in _GIVE_BOTH and len(tensors(out)) == 2:
+        found = _along(tracker, given[0], dims_of(func, args, kwargs, given[0].dim()))
+        tracker.indices[id(tensors(out)[1])] = name, found
+    elif name in _PRODUCTS:
+        _keep_contracted(tracker, name, args, values[0])
+    elif name == "convolution" and args[2] is not None:
+        _keep_beside(tracker, name, args[2].view(-1, *[1] * (args[0].dim() - 2)), [values[0]])
+    elif name in _JOINS:
+        _keep_joined(tracker, name, args)
+    elif is_pointwise(func):
+        _keep_beside_all(tracker, name, given)
+
+
+def keep_told(tracker: Tracker, given: Iterable[torch.Tensor]) -> None:
+    """Fix channels whose indices are used by whoever is given these tensors."""
+    for operation, found in (tracker.indices[id(t)] for t in given if id(t) in tracker.indices):
+        tracker.atoms.fix(found, FreezeCode.INDEX.because(operation=operation))
+
+
+def keep_read(tracker: Tracker, tensor: torch.Tensor, operation: str) -> None:
+    """Fix channels whose values become Python's numbers, told by where they stand in a list."""
+    keep_told(tracker, [tensor])
+    labels = tracker.value(tensor).labels
+    if tracker.last and labels is not None:
+        tracker.atoms.fix(tracker.atoms.roots(labels).unique().tolist(), FreezeCode.INDEX.because(operation=operation))
+
+
+def with_noise(tracker: Tracker, func: Any, args: Any, kwargs: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """Return ``values``, those of random and uninitialised constants, and of what comes from these, marked so."""
+    made = torch.Tag.nondeterministic_seeded in func.tags or "empty" in func.overloadpacket.__name__
+    if any(v.is_constant for v in values) and (made or any(tracker.value(t).noise for t in tensors((args, kwargs)))):
+        return [replace(v, noise=True) if v.is_constant else v for v in values]
+    return values
+
+
+def _run_over(name: str, func: Any, args: Any, kwargs: Any) -> Collection[int]:
+    rank = args[0].dim()
+    if name.startswith(_WINDOWED):
+        return range(2, rank) if rank > 3 or "1d" in name or name.startswith("upsample_linear") else range(1, rank)
+    if name in ("tril", "triu"):
+        return range(rank - 2, rank)
+    if name in ("multinomial", "searchsorted"):
+        return (rank - 1,) if rank else ()
+    return dims_of(func, args, kwargs, rank)
+
+
+def _along(tracker: Tracker, tensor: torch.Tensor, dims: Iterable[int]) -> list[int]:
+    """Return the atoms of a tensor that differ along one of ``dims``."""
+    return _differing(tracker, tracker.value(tensor), dims)
+
+
+def _differing(tracker: Tracker, value: Value, dims: Iterable[int]) -> list[int]:
+    wanted = list(dims)
+    if value.labels is not None:
+        labels = compact(tracker.atoms.roots(value.labels))
+        return labels.unique().tolist() if any(labels.shape[d] > 1 for d in wanted) else []
+    found: list[int] = []
+    for source in value.sources:
+        for dim, index in enumerate(source.indices):
+            if any(index.shape[d] > 1 for d in wanted):
+                found += tracker.atoms.of(source.tensor, dim, source.shape[dim])[index.flatten()].tolist()
+    return found
+
+
+def _keep_beside_all(tracker: Tracker, name: str, given: Sequence[torch.Tensor]) -> None:
+    others = [v for v in map(tracker.value, given) if not v.is_constant]
+    for constant in (t for t in given if t.numel() > 1 and _says_positions(tracker, t)):
+        _keep_beside(tracker, name, constant, others)
+
+
+def _says_positions(tracker: Tracker, tensor: torch.Tensor) -> bool:
+    value = tracker.value(tensor)
+    return value.is_constant and not value.noise
+
+
+def _keep_beside(tracker: Tracker, name: str, constant: torch.Tensor, others: Iterable[Value], skip: int = 0) -> None:
+    """Fix what stands, broadcast, beside different values of a constant; ``skip`` is a negative dimension, or 0."""
+    if not _says_positions(tracker, constant):
+        return
+    reason = FreezeCode.POSITION.because(operation=name)
+    for value in others:
+        shared = range(-min(len(value.shape), constant.dim()), 0)
+        for dim in (d for d in shared if d != skip and constant.shape[d] > 1):
+            found = [a for a in _differing(tracker, value, [dim]) if a not in (ANY, FIXED)]
+            if found and _varies(constant, dim):
+                tracker.atoms.fix(found, reason)
+
+
+def _varies(constant: torch.Tensor, dim: int) -> bool:
+    return bool((constant != constant.narrow(dim, 0, 1)).any())
+
+
+def _keep_contracted(tracker: Tracker, name: str, args: Any, result: Value) -> None:
+    """Fix what a product sums over with different values of a constant, and what a constant is added to."""
+    if name.startswith("add") or name == "baddbmm":
+        _keep_beside(tracker, name, args[0], [result])
+    left, right = args[1:3] if name.startswith(("add", "badd")) else args[:2]
+    for constant, other, summed, facing in (
+        (left, right, -1, -min(2, right.dim())),
+        (right, left, -min(2, right.dim()), -1),
+    ):
+        if _says_positions(tracker, constant):
+            inner = [(summed, facing), *((d, d) for d in range(-constant.dim(), -2))]
+            for dim, beside in inner:
+                found = _differing(tracker, tracker.value(other), [beside])
+                if found and constant.shape[dim] > 1 and _varies(constant, dim):
+                    tracker.atoms.fix(found, FreezeCode.POSITION.because(operation=name))
+
+
+def _keep_joined(tracker: Tracker, name: str, args: Any) -> None:
+    parts = [t for t in args[0] if t.numel()]
+    dim = args[1] if len(args) > 1 else 0
+    others = [v for v in map(tracker.value, parts) if not v.is_constant]
+    for part in parts:
+        skip = dim % part.dim() - part.dim() if name == "cat" else 0
+        _keep_beside(tracker, name, part, others, skip)
