@@ -52,8 +52,8 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
         tracker.indices[id(tensors(out)[1])] = name, found
     elif name in _PRODUCTS:
         _keep_contracted(tracker, name, args, values[0])
-    elif name == "convolution" and args[2] is not None:
-        _keep_beside(tracker, name, args[2].view(-1, *[1] * (args[0].dim() - 2)), [values[0]])
+    elif name == "convolution":
+        _keep_convolved(tracker, name, args, values[0])
     elif name in _JOINS:
         _keep_joined(tracker, name, args)
     elif is_pointwise(func):
@@ -124,8 +124,6 @@ def _says_positions(tracker: Tracker, tensor: torch.Tensor) -> bool:
 
 def _keep_beside(tracker: Tracker, name: str, constant: torch.Tensor, others: Iterable[Value], skip: int = 0) -> None:
     """Fix what stands, broadcast, beside different values of a constant; ``skip`` is a negative dimension, or 0."""
-    if not _says_positions(tracker, constant):
-        return
     reason = FreezeCode.POSITION.because(operation=name)
     for value in others:
         shared = range(-min(len(value.shape), constant.dim()), 0)
@@ -141,13 +139,11 @@ def _varies(constant: torch.Tensor, dim: int) -> bool:
 
 def _keep_contracted(tracker: Tracker, name: str, args: Any, result: Value) -> None:
     """Fix what a product sums over with different values of a constant, and what a constant is added to."""
-    if name.startswith("add") or name == "baddbmm":
+    if name.startswith(("add", "badd")) and _says_positions(tracker, args[0]):
         _keep_beside(tracker, name, args[0], [result])
     left, right = args[1:3] if name.startswith(("add", "badd")) else args[:2]
-    for constant, other, summed, facing in (
-        (left, right, -1, -min(2, right.dim())),
-        (right, left, -min(2, right.dim()), -1),
-    ):
+    rows = -min(2, right.dim())
+    for constant, other, summed, facing in ((left, right, -1, rows), (right, left, rows, -1)):
         if _says_positions(tracker, constant):
             inner = [(summed, facing), *((d, d) for d in range(-constant.dim(), -2))]
             for dim, beside in inner:
@@ -156,10 +152,17 @@ def _keep_contracted(tracker: Tracker, name: str, args: Any, result: Value) -> N
                     tracker.atoms.fix(found, FreezeCode.POSITION.because(operation=name))
 
 
+def _keep_convolved(tracker: Tracker, name: str, args: Any, result: Value) -> None:
+    """Fix what a constant bias is added to."""
+    bias = args[2]
+    if bias is not None and _says_positions(tracker, bias):
+        _keep_beside(tracker, name, bias.view(-1, *[1] * (args[0].dim() - 2)), [result])
+
+
 def _keep_joined(tracker: Tracker, name: str, args: Any) -> None:
     parts = [t for t in args[0] if t.numel()]
     dim = args[1] if len(args) > 1 else 0
     others = [v for v in map(tracker.value, parts) if not v.is_constant]
-    for part in parts:
+    for part in (part for part in parts if _says_positions(tracker, part)):
         skip = dim % part.dim() - part.dim() if name == "cat" else 0
         _keep_beside(tracker, name, part, others, skip)

@@ -24,6 +24,15 @@ def _addmm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
     return [combine(tracker, [result, tracker.value(args[0])], tuple(out.shape))]
 
 
+def _mv(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    """Multiply with a vector: a matrix of one column."""
+    vector = tracker.value(args[1])
+    sources = tuple(Source(s.tensor, s.shape, tuple(i[..., None] for i in s.indices)) for s in vector.sources)
+    column = Value((*vector.shape, 1), None if vector.labels is None else vector.labels[:, None], sources)
+    result = product(tracker, tracker.value(args[0]), column, (*out.shape, 1))
+    return [Value(tuple(out.shape), None if result.labels is None else result.labels[..., 0])]
+
+
 def product(tracker: Tracker, left: Value, right: Value, shape: Any) -> Value:
     """Return the value of ``left @ right``, each a matrix or a batch of matrices."""
     for value in (left, right):
@@ -121,7 +130,7 @@ def _embedding(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) ->
 CONTRACTIONS: dict[str, Rule] = {
     "mm": _mm,
     "bmm": _mm,
-    "mv": _mm,
+    "mv": _mv,
     "addmm": _addmm,
     "baddbmm": _baddbmm,
     "embedding": _embedding,
