@@ -144,7 +144,7 @@ def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:
             found.setdefault((unit.makers[0], unit.reason), []).append(unit)
     groups = []
     for (maker, reason), members in found.items():
-        layers = tuple(dict.fromkeys(_layer(key) for unit in members for key in unit.members))
+        layers = tuple(dict.fromkeys(_layer(key) or key[0] for unit in members for key in unit.members))
         channels = sum(len(unit.members[maker]) for unit in members)
         groups.append(FrozenGroup.because(reason, _layer_name(members[0].makers), layers, channels))
     return groups

@@ -21,6 +21,7 @@ from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, in_pairs
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
+from .quantisation_aware import compute_unrounded_
 from .slicing import Removed, positions_of, without, zeroed
 
 TOLERANCE = 1e-5
@@ -57,6 +58,7 @@ class MaskOracle:
         """
         generator = torch.Generator().manual_seed(seed)
         network = copied(model).eval()
+        compute_unrounded_(network)
         _perturb(network, generator)
         return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
 

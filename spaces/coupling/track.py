@@ -96,6 +96,7 @@ class _LabelMode(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         with _disable_current_modes():
+            self.tracker.note_read(tensors_of((args, kwargs or {})))
             values = rule_for(func)(self.tracker, func, args, kwargs or {}, out)
             values = with_noise(self.tracker, func, args, kwargs or {}, values)
             keep_places(self.tracker, func, args, kwargs or {}, out, values)

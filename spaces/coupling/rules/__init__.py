@@ -6,6 +6,7 @@ from typing import Any
 
 from .contraction import CONTRACTIONS
 from .convolution import CONVOLUTIONS
+from .fake_quantisation import FAKE_QUANTISATIONS
 from .fallback import fallback
 from .gating import GATES
 from .movement import MOVEMENTS, move
@@ -19,7 +20,7 @@ from .rule import Rule
 def rule_for(func: Any) -> Rule:
     """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
     name = func.overloadpacket.__name__.rstrip("_")
-    for table in (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS, PACKINGS):
+    for table in (CONTRACTIONS, CONVOLUTIONS, FAKE_QUANTISATIONS, GATES, NORMALISATIONS, PACKINGS):
         if name in table:
             return table[name]
     if name in MOVEMENTS:
