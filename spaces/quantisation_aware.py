@@ -22,7 +22,8 @@ def follow_scales_(network: nn.Module) -> None:
     for module in _fake_quantisers(network):
         module.disable_observer()
         if module.is_per_channel and module.scale.numel() == 1:
-            module.disable_fake_quant()
+            # It has not observed anything yet, and would give its buffers the size of what it is given.
+            vars(module)["forward"] = _passed
     _unfuse_(network)
 
 
@@ -71,6 +72,10 @@ def _unfuse_(network: nn.Module) -> None:
             module.__class__ = type(kind.__name__, (kind,), {"forward": _convolved})
         elif isinstance(module, LinearBn1d):
             module.__class__ = type(kind.__name__, (kind,), {"forward": _multiplied})
+
+
+def _passed(x: torch.Tensor) -> torch.Tensor:
+    return x
 
 
 def _convolved(self: Any, x: torch.Tensor) -> torch.Tensor:

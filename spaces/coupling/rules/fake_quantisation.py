@@ -33,7 +33,6 @@ def _observed(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> 
 def _beside(tracker: Tracker, given: torch.Tensor, scales: Any, axis: int) -> Value:
     """Return the value of what is rounded with one scale for each index along ``axis``."""
     value, size = tracker.value(given), given.shape[axis]
-    # Buffers of what never ran are empty, and are resized as it runs.
     parts = [s for scale in scales for s in tracker.value(scale).sources if s.shape == (size,)]
     view = [-1 if d == axis % given.dim() else 1 for d in range(given.dim())]
     lifted = tuple(Source(s.tensor, s.shape, tuple(i.view(view) for i in s.indices)) for s in parts)
