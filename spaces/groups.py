@@ -164,7 +164,9 @@ class FrozenGroup:
     @classmethod
     def because(cls, reason: FreezeReason, name: str, layers: tuple[str, ...], channels: int) -> FrozenGroup:
         """Return the group frozen for ``reason``."""
-        return cls(name, layers, channels, reason.words, reason.code)
+        # A parameter outside of any layer stands for itself.
+        named = tuple(dict.fromkeys(layer or name for layer in layers))
+        return cls(name, named, channels, reason.words, reason.code)
 
 
 @dataclass(frozen=True)

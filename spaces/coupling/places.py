@@ -15,6 +15,7 @@ import torch
 
 from ..freeze_reasons import FreezeCode
 from .atoms import ANY, FIXED
+from .rules.fallback import is_made_to_measure
 from .rules.pointwise import is_pointwise
 from .rules.reduction import dims_of
 from .rules.rule import tensors
@@ -75,9 +76,17 @@ def keep_read(tracker: Tracker, tensor: torch.Tensor, operation: str) -> None:
 
 
 def with_noise(tracker: Tracker, func: Any, args: Any, kwargs: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """Return ``values``, those of random and uninitialised constants, and of what comes from these, marked so."""
-    made = torch.Tag.nondeterministic_seeded in func.tags or "empty" in func.overloadpacket.__name__
-    if any(v.is_constant for v in values) and (made or any(tracker.value(t).noise for t in tensors((args, kwargs)))):
+    """Return ``values``, those of constants that say nothing of positions marked so.
+
+    Random numbers, memory that is not filled yet, and what is computed from either; what is computed from parameters
+    or channels is no constant, even where it is not followed, and comes out right when these are cut.
+    """
+    if not any(v.is_constant for v in values):
+        return values
+    name, given = func.overloadpacket.__name__, [tracker.value(t) for t in tensors((args, kwargs))]
+    made = is_made_to_measure(name)
+    drawn = torch.Tag.nondeterministic_seeded in func.tags or "empty" in name
+    if drawn or not made and any(v.noise or not v.is_constant for v in given):
         return [replace(v, noise=True) if v.is_constant else v for v in values]
     return values
 

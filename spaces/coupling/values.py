@@ -30,7 +30,7 @@ class Value:
     """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
     noise: bool = False
-    """Whether it is random, uninitialised or written to by parts, so that its values say nothing of positions."""
+    """Whether it is a constant whose values say nothing of positions: random, or computed from what is no constant."""
 
     @property
     def is_constant(self) -> bool:
@@ -78,7 +78,8 @@ def moved(value: Value, shape: torch.Size | tuple[int, ...], move: Callable[[tor
 
     def apply(part: torch.Tensor) -> torch.Tensor:
         # One more than the label, so that the zeros that a move fills in (tril, im2col) come out as ANY.
-        full = part.expand(value.shape).contiguous() + 1
+        # Of no elements (an expert that is not chosen) one is moved, so that the channels are kept in sight.
+        full = part.expand([max(size, 1) for size in value.shape]).contiguous() + 1
         try:
             return compact(move(full)) - 1
         except (NotImplementedError, RuntimeError):

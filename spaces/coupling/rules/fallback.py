@@ -15,11 +15,16 @@ from .rule import tensors
 _MADE_TO_MEASURE = tuple("like new_ rand zeros ones full arange empty scalar_tensor eye linspace".split())
 
 
+def is_made_to_measure(name: str) -> bool:
+    """Return whether an operation makes new values, for which it reads at most the sizes of others."""
+    return any(part in name for part in _MADE_TO_MEASURE)
+
+
 def fallback(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
     """Keep labels that stand along dimensions which the operation leaves as they are; fix all others."""
     name = func.overloadpacket.__name__
     inputs = tensors((args, kwargs))
-    if not inputs or any(part in name for part in _MADE_TO_MEASURE):
+    if not inputs or is_made_to_measure(name):
         return [Value.constant(t.shape) for t in tensors(out)]
     labels = as_activation(tracker.value(inputs[0]), tracker.atoms)
     results = [_kept(labels, inputs[0], t) for t in tensors(out)]

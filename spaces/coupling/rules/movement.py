@@ -31,6 +31,8 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
         return [_copied(tracker, args)]
     if name == "constant_pad_nd":
         return [_padded(tracker, args, out)]
+    if name == "index":
+        args = (args[0], [_not_empty(index) for index in args[1]])
     value = tracker.value(args[0])
     results = []
     outputs = tensors(out)
@@ -43,6 +45,15 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
         results.append(moved(value, tensor.shape, apply))
     _note_boxes(tracker, name, value, results, args)
     return results
+
+
+def _not_empty(index: torch.Tensor | None) -> torch.Tensor | None:
+    """Return an index that picks something: labels are told by what is picked, if only in other runs."""
+    if index is None or bool(index.any() if index.dtype in (torch.bool, torch.uint8) else index.numel()):
+        return index
+    if index.dtype in (torch.bool, torch.uint8):
+        return torch.ones_like(index)
+    return index.new_zeros([max(size, 1) for size in index.shape])
 
 
 def _without_types(kwargs: Any) -> dict[str, Any]:
