@@ -21,6 +21,7 @@ from .recurrent import spell_out_, without_projected
 from .slicing import forget
 from .stages import stages
 from .unlisted import unlisted
+from .unmixed import without_moved
 from .verification import MaskOracle
 from .weights import with_weights
 
@@ -54,9 +55,10 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     oracle = MaskOracle.of(model, example_input, split_parts(found, tracker))
     groups, failed = oracle.judge(found, whole)
     failed = explained(found, failed, tracker)
+    groups, moved = without_moved(groups, tracker, oracle)
     groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
-    frozen = [*frozen, *projected, *failed]
+    frozen = [*frozen, *projected, *failed, *moved]
     frozen += unlisted(model, tracker, groups, frozen)
     return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model))
 

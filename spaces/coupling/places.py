@@ -30,6 +30,7 @@ _IN_ORDER = frozenset(
     """cumsum cumprod logcumsumexp cummax cummin sort topk roll _fft_c2c _fft_r2c _fft_c2r tril triu unique_consecutive
     _unique _unique2 unique_dim""".split()
 )
+_PICK = frozenset("select unbind index_select gather take_along_dim".split())
 _WINDOWED = ("upsample_", "_upsample_", "avg_pool", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "lp_pool")
 """Beginnings of the names of operations that run over the last dimensions of ``(N, C, ...)``."""
 _PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv".split())
@@ -59,6 +60,8 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
         _keep_joined(tracker, name, args)
     elif is_pointwise(func):
         _keep_beside_all(tracker, name, given)
+    elif given:
+        tracker.picked.update(_along(tracker, given[0], _picked_from(name, args, out)))
 
 
 def keep_told(tracker: Tracker, given: Iterable[torch.Tensor]) -> None:
@@ -86,9 +89,20 @@ def with_noise(tracker: Tracker, func: Any, args: Any, kwargs: Any, values: Sequ
     name, given = func.overloadpacket.__name__, [tracker.value(t) for t in tensors((args, kwargs))]
     made = is_made_to_measure(name)
     drawn = torch.Tag.nondeterministic_seeded in func.tags or "empty" in name
-    if drawn or not made and any(v.noise or not v.is_constant for v in given):
+    if drawn or (not made and any(v.noise or not v.is_constant for v in given)):
         return [replace(v, noise=True) if v.is_constant else v for v in values]
     return values
+
+
+def _picked_from(name: str, args: Any, out: Any) -> Collection[int]:
+    """Return the dimensions along which an operation takes what stands at given numbers."""
+    rank = args[0].dim() if isinstance(args[0], torch.Tensor) else 0
+    dim = args[1] % rank if rank and len(args) > 1 and isinstance(args[1], int) else 0
+    if name in _PICK or (name == "slice" and rank and out.shape[dim] != args[0].shape[dim]):
+        return (dim,) if rank else ()
+    if name == "index":
+        return [d for d, index in enumerate(args[1]) if index is not None]
+    return ()
 
 
 def _run_over(name: str, func: Any, args: Any, kwargs: Any) -> Collection[int]:

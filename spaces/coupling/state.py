@@ -35,6 +35,8 @@ class Tracker:
     """Parameters and buffers that some operation was given."""
     indices: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
     """Tensors that hold indices of channels: the operation that found them, and the channels' atoms."""
+    picked: set[int] = field(default_factory=set)
+    """Atoms of channels among which some were picked by their numbers."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 
