@@ -20,7 +20,7 @@ from .freeze_reasons import FreezeCode
 from .groups import FrozenGroup, Group
 from .inputs import call, tensors_of
 from .slicing import positions_of, without, zeroed
-from .verification import TOLERANCE, MaskOracle
+from .verification import TOLERANCE, MaskOracle, width_of
 
 _SOFTMAX = frozenset("_softmax _log_softmax _safe_softmax".split())
 _STATISTICS = frozenset("mean amax amin max min median logsumexp prod var std var_mean std_mean".split())
@@ -37,7 +37,7 @@ def without_moved(
     for group in groups:
         if group.verification == "shape" and _is_picked(group, tracker) and _moves(group, oracle):
             reason = FreezeCode.INDEX.because(operation="indexing with numbers")
-            frozen.append(FrozenGroup.because(reason, group.name, group.layers, group.channels))
+            frozen.append(FrozenGroup.because(reason, group.name, group.layers, width_of(group)))
         else:
             kept.append(group)
     return kept, frozen

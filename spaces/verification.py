@@ -68,7 +68,7 @@ class MaskOracle:
         ``whole`` are groups of one channel, which cannot go, but may with others: heads that stand alone.
         """
         sound: dict[str, Group] = {}
-        frozen = [FrozenGroup.because(FreezeCode.INSEPARABLE.because(), g.name, g.layers, _width(g)) for g in whole]
+        frozen = [FrozenGroup.because(FreezeCode.INSEPARABLE.because(), g.name, g.layers, width_of(g)) for g in whole]
         for verification in ("exact", "shape"):
             passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
             sound.update({g.name: g for g in passed})
@@ -227,7 +227,8 @@ class MaskOracle:
         return single if _fault(run) is not None else found[0]
 
 
-def _width(group: Group) -> int:
+def width_of(group: Group) -> int:
+    """Return how many positions a group's channels take where they are made."""
     return sum(len(row) for row in next(s for s in group.slices if s.produces).positions)
 
 

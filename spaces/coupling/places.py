@@ -30,8 +30,10 @@ _IN_ORDER = frozenset(
     """cumsum cumprod logcumsumexp cummax cummin sort topk roll _fft_c2c _fft_r2c _fft_c2r tril triu unique_consecutive
     _unique _unique2 unique_dim""".split()
 )
-_PICK = frozenset("select unbind index_select gather take_along_dim".split())
-_WINDOWED = ("upsample_", "_upsample_", "avg_pool", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "lp_pool")
+_INDEXED = frozenset("index index_select gather take embedding".split())
+_SCATTER = frozenset("scatter scatter_add scatter_reduce index_add index_copy index_fill index_reduce".split())
+_PICK = frozenset("select unbind index_select gather".split()) | _SCATTER
+_WINDOWED = ("upsample_", "_upsample_", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "lp_pool")
 """Beginnings of the names of operations that run over the last dimensions of ``(N, C, ...)``."""
 _PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv".split())
 _JOINS = frozenset("cat stack".split())
@@ -61,7 +63,7 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
     elif is_pointwise(func):
         _keep_beside_all(tracker, name, given)
     elif given:
-        tracker.picked.update(_along(tracker, given[0], _picked_from(name, args, out)))
+        _keep_picked(tracker, name, args, kwargs, out)
 
 
 def keep_told(tracker: Tracker, given: Iterable[torch.Tensor]) -> None:
@@ -84,9 +86,11 @@ def with_noise(tracker: Tracker, func: Any, args: Any, kwargs: Any, values: Sequ
     Random numbers, memory that is not filled yet, and what is computed from either; what is computed from parameters
     or channels is no constant, even where it is not followed, and comes out right when these are cut.
     """
+    values = _scattered(tracker, func, args, values)
     if not any(v.is_constant for v in values):
         return values
-    name, given = func.overloadpacket.__name__, [tracker.value(t) for t in tensors((args, kwargs))]
+    name = func.overloadpacket.__name__
+    given = [tracker.value(t) for t in _moved(name.rstrip("_"), args, kwargs)]
     made = is_made_to_measure(name)
     drawn = torch.Tag.nondeterministic_seeded in func.tags or "empty" in name
     if drawn or (not made and any(v.noise or not v.is_constant for v in given)):
@@ -94,10 +98,37 @@ def with_noise(tracker: Tracker, func: Any, args: Any, kwargs: Any, values: Sequ
     return values
 
 
+def _moved(name: str, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    """Return what an operation takes values from: an index says only where they go."""
+    given = tensors((args, kwargs))
+    return given[:1] if name in _INDEXED else [given[0], *given[2:]] if name in _SCATTER else given
+
+
+def _scattered(tracker: Tracker, func: Any, args: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """Return the values of a scatter: of constants into a constant (one-hot rows) a constant, wherever they go."""
+    if func.overloadpacket.__name__.rstrip("_") in _SCATTER:
+        parts = [tracker.value(t) for t in [args[0], *tensors(args[3:])]]
+        if all(v.is_constant for v in parts):
+            return [Value.constant(v.shape) for v in values]
+    return values
+
+
+def _keep_picked(tracker: Tracker, name: str, args: Any, kwargs: Any, out: Any) -> None:
+    """Note channels among which some are picked by numbers; fix them where the numbers are no constants."""
+    given = tensors((args, kwargs))
+    found = _along(tracker, given[0], _picked_from(name, args, out))
+    numbers = given[1:2] if name in _SCATTER else given[1:] if name in _INDEXED else []
+    if found and any(tracker.value(t).labels is not None for t in numbers):
+        tracker.atoms.fix(found, FreezeCode.INDEX.because(operation=name))
+    tracker.picked.update(found)
+
+
 def _picked_from(name: str, args: Any, out: Any) -> Collection[int]:
     """Return the dimensions along which an operation takes what stands at given numbers."""
     rank = args[0].dim() if isinstance(args[0], torch.Tensor) else 0
     dim = args[1] % rank if rank and len(args) > 1 and isinstance(args[1], int) else 0
+    if name == "embedding":
+        return (0,)
     if name in _PICK or (name == "slice" and rank and out.shape[dim] != args[0].shape[dim]):
         return (dim,) if rank else ()
     if name == "index":
@@ -129,7 +160,8 @@ def _differing(tracker: Tracker, value: Value, dims: Iterable[int]) -> list[int]
     found: list[int] = []
     for source in value.sources:
         for dim, index in enumerate(source.indices):
-            if any(index.shape[d] > 1 for d in wanted):
+            # Rows of a table that nothing makes are no channels.
+            if (source.tensor, dim) in tracker.produced and any(index.shape[d] > 1 for d in wanted):
                 found += tracker.atoms.of(source.tensor, dim, source.shape[dim])[index.flatten()].tolist()
     return found
 

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from ..copying import copied
 from ..freeze_reasons import FreezeCode
 from ..inputs import Inputs, call, tensors_of
 from ..slicing import named_tensors
@@ -34,7 +35,8 @@ def track(model: nn.Module, inputs: Inputs) -> Tracker:
         tracker.splits.clear()
         tracker.padding.clear()
         tracker.indices.clear()
-        _run(tracker, model, inputs)
+        # What the first run leaves behind (LeViT keeps attention biases) would come from nowhere in the second.
+        _run(tracker, model if tracker.last else copied(model), inputs)
         tracker.settle_boxes()
         tracker.kept.clear()
     tracker.values.clear()
