@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 
 import espalier_test_architectures as zoo
 import pytest
@@ -26,6 +27,11 @@ def test_every_code_has_words_and_a_remedy(code):
     assert "{" not in reason.words.replace("{x}", "")
     assert code.remedy.endswith(".")
     assert json.loads(json.dumps(code)) == code.value
+
+
+@pytest.mark.parametrize("code", FreezeCode)
+def test_every_code_is_explained(code):
+    assert f"`{code}`" in (Path(__file__).parents[2] / "docs" / "inspect.md").read_text(encoding="utf-8")
 
 
 def test_no_two_codes_say_the_same():
