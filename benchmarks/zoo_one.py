@@ -50,7 +50,7 @@ def examine(model: nn.Module, inputs: Inputs, row: Row, save: Callable[[], None]
     row |= {"seconds": round(time.process_time() - cpu, 1), "wall_seconds": round(time.perf_counter() - wall, 1)}
     row["groups"] = len(graph.groups)
     row["exact"] = sum(g.verification == "exact" for g in graph.groups)
-    row["frozen"] = [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in graph.frozen]
+    row["frozen"] = [{"name": f.name, "channels": f.channels, "reason": f.reason, "code": f.code} for f in graph.frozen]
     save()
     rankings = rank(model, graph, ["l2"])
     probe = random_like(inputs, torch.Generator().manual_seed(1))

@@ -8,23 +8,25 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from espalier.spaces.freeze_reasons import FreezeCode
+
 Row = dict[str, Any]
-OUTPUT = "its channels are an output of the network"
-_SHORT = (
-    (OUTPUT, "output"),
-    ("one value of it acts on many channels", "acts on many channels"),
-    ("meet the network's input", "meets the input"),
-    ("does not run", "does not run pruned"),
-    ("masked twin", "differs from its twin"),
-)
+_SHORT = {
+    FreezeCode.OUTPUT: "output",
+    FreezeCode.OUTPUT_SHAPE: "output",
+    FreezeCode.SCALAR: "acts on many channels",
+    FreezeCode.INPUT: "meets the input",
+    FreezeCode.DOES_NOT_RUN: "does not run pruned",
+    FreezeCode.DIFFERS: "differs from its twin",
+}
 
 
 def why_frozen(row: Row) -> str:
     """Return how many groups are frozen and, in few words, why."""
     counted: Counter[str] = Counter()
     for frozen in row.get("frozen", ()):
-        reason = frozen["reason"]
-        counted[next((short for part, short in _SHORT if part in reason), reason[:40])] += 1
+        code = FreezeCode(frozen["code"])
+        counted[_SHORT.get(code, code.replace("_", " "))] += 1
     return ", ".join(f"{n} {reason}" for reason, n in counted.most_common()) or "none"
 
 

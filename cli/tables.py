@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..reports import formatting as fmt
-from ..reports.diagnosis import remedy_for
 from ..reports.precision import device_of, is_fp32_alone, told_precision
 from .output import UNKNOWN, show_table
 
@@ -160,7 +159,7 @@ def _show_what_stays(found: Inspection) -> None:
 
 
 def _to_do(frozen: FrozenGroup) -> str:
-    remedy = remedy_for(frozen.reason)
+    remedy = frozen.code.remedy
     return "" if remedy.startswith("Nothing to do") else remedy
 
 

@@ -23,7 +23,7 @@ from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import rank
 from ..spaces.trace import trace
 from ..spaces.usage import params_of, removable_params, unused_layers
-from .diagnosis import Diagnosis, diagnose, remedy_for, untraceable
+from .diagnosis import Diagnosis, diagnose, untraceable
 from .reach import Effect, Reached, reach
 
 
@@ -92,7 +92,7 @@ class Inspection:
 
     @staticmethod
     def _frozen(frozen: FrozenGroup) -> dict[str, Any]:
-        return {**asdict(frozen), "remedy": remedy_for(frozen.reason)}
+        return {**asdict(frozen), "remedy": frozen.code.remedy}
 
     def _group(self, group: Group) -> dict[str, Any]:
         effect = asdict(self.effect(group.name))

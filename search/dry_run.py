@@ -44,7 +44,7 @@ class DryRun:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
         groups = [{"name": g.name, "channels": g.channels, "verification": g.verification} for g in self.groups]
-        frozen = [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in self.frozen]
+        frozen = [{"name": f.name, "channels": f.channels, "reason": f.reason, "code": f.code} for f in self.frozen]
         return {**vars(self), "groups": groups, "frozen": frozen}
 
 

@@ -38,6 +38,8 @@ class FrozenSummary:
     channels: int
     layers: tuple[str, ...]
     reason: str
+    code: str = ""
+    """Of the reason; empty in runs stored before there were codes."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class GraphSummary:
         """Return the summary of a traced network."""
         return cls(
             tuple(GroupSummary(g.name, g.channels, g.layers, g.stage, g.verification) for g in graph.groups),
-            tuple(FrozenSummary(f.name, f.channels, tuple(f.layers), f.reason) for f in graph.frozen),
+            tuple(FrozenSummary(f.name, f.channels, tuple(f.layers), f.reason, str(f.code)) for f in graph.frozen),
         )
 
     @classmethod

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .freeze_reasons import FreezeReason
 from .groups import Group
 
 
@@ -160,7 +161,7 @@ def free_heads_(module: nn.Module) -> None:
 
 
 def with_proved_heads(
-    model: nn.Module, groups: Sequence[Group], objection: Callable[[Sequence[Group]], str | None]
+    model: nn.Module, groups: Sequence[Group], objection: Callable[[Sequence[Group]], FreezeReason | None]
 ) -> list[Group]:
     """Return ``groups``, those of heads verified exactly where they can be.
 

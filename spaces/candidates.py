@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
 from .attributes import SplitPart
 from .coupling import Key, Tracker
 from .coupling.atoms import ANY, FIXED
+from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice, layer_of
 from .slicing import named_tensors
 
@@ -23,7 +24,7 @@ class Unit:
     """Indices by (tensor, dimension)."""
     makers: tuple[Key, ...]
     """The members that make channels, in order of first use."""
-    reason: str | None
+    reason: FreezeReason | None
     """Why it may not go."""
     mixed: bool
     """Whether a normalisation mixes it with others."""
@@ -68,8 +69,8 @@ def explained(groups: Iterable[Group], failed: Iterable[FrozenGroup], tracker: T
         own = atoms.known((piece.tensor, piece.dim))[[i for row in piece.positions for i in row]]
         if padded & set(atoms.roots(own).tolist()):
             beside.add(group.name)
-    reason = "a shortcut adds a fixed number of channels of zeros to it, which would no longer fit"
-    return [replace(f, reason=reason) if f.name in beside else f for f in failed]
+    reason = FreezeCode.ZERO_PADDED.because()
+    return [FrozenGroup.because(reason, f.name, f.layers, f.channels) if f.name in beside else f for f in failed]
 
 
 def split_parts(groups: Iterable[Group], tracker: Tracker) -> dict[str, list[SplitPart]]:
@@ -98,7 +99,7 @@ def _units(tracker: Tracker, freeze: frozenset[str]) -> list[Unit]:
         reason = tracker.atoms.reason(root)
         named = sorted({_layer(key) for key in makers} & freeze)
         if reason is None and named:
-            reason = f"the task freezes {', '.join(named)}"
+            reason = FreezeCode.TASK.because(layers=", ".join(named))
         units.append(Unit(root, members, makers, reason, root in mixed))
     order = {key: i for i, key in enumerate(tracker.produced)}
     return sorted(units, key=lambda u: (order[u.makers[0]], u.members[u.makers[0]][0]))
@@ -137,14 +138,15 @@ def _whole_groups(key: Key, units: list[Unit], rows: int, groups: int) -> SizeAt
 
 
 def _frozen(units: Iterable[Unit]) -> list[FrozenGroup]:
-    found: dict[tuple[Key, str], list[Unit]] = {}
+    found: dict[tuple[Key, FreezeReason], list[Unit]] = {}
     for unit in units:
-        found.setdefault((unit.makers[0], str(unit.reason)), []).append(unit)
+        if unit.reason is not None:
+            found.setdefault((unit.makers[0], unit.reason), []).append(unit)
     groups = []
     for (maker, reason), members in found.items():
-        layers = tuple(dict.fromkeys(_layer(key) for unit in members for key in unit.members))
+        layers = tuple(dict.fromkeys(_layer(key) or key[0] for unit in members for key in unit.members))
         channels = sum(len(unit.members[maker]) for unit in members)
-        groups.append(FrozenGroup(_layer_name(members[0].makers), layers, channels, reason))
+        groups.append(FrozenGroup.because(reason, _layer_name(members[0].makers), layers, channels))
     return groups
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import ScriptModule
 
 from .attention import free_heads_
 from .copying import copied
@@ -169,7 +170,11 @@ def _watched(network: nn.Module, flow: Flow) -> Iterator[dict[str, tuple[Any, in
 
         return note
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
+    # Scripted modules take no hooks; what is in them is not looked at.
+    named = [
+        (name, module) for name, module in network.named_modules() if name and not isinstance(module, ScriptModule)
+    ]
+    handles = [module.register_forward_hook(hook(name)) for name, module in named]
     try:
         yield made
     finally:

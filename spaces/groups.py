@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import describe, unknown_name
+from .freeze_reasons import FreezeCode, FreezeReason
 
 Verification = Literal["exact", "shape"]
 
@@ -157,6 +158,15 @@ class FrozenGroup:
     layers: tuple[str, ...]
     channels: int
     reason: str
+    code: FreezeCode
+    """Of the reason: what programs tell reasons apart by."""
+
+    @classmethod
+    def because(cls, reason: FreezeReason, name: str, layers: tuple[str, ...], channels: int) -> FrozenGroup:
+        """Return the group frozen for ``reason``."""
+        # A parameter outside of any layer stands for itself.
+        named = tuple(dict.fromkeys(layer or name for layer in layers))
+        return cls(name, named, channels, reason.words, reason.code)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .freeze_reasons import FreezeCode
 from .groups import FrozenGroup, Group
 
 _GATES = {"LSTM": 4, "GRU": 3}
-_PROJECTED = "an LSTM with projections needs more hidden units than projected ones, however many of these stay"
 
 State = tuple[torch.Tensor, torch.Tensor]
 """What one step hands to the next: hidden and, of an LSTM, cell values."""
@@ -127,7 +127,7 @@ def without_projected(model: nn.Module, groups: Iterable[Group]) -> tuple[list[G
             for piece in group.slices
         )
         if projected:
-            frozen.append(FrozenGroup(group.name, group.layers, group.channels, _PROJECTED))
+            frozen.append(FrozenGroup.because(FreezeCode.PROJECTED.because(), group.name, group.layers, group.channels))
         else:
             kept.append(group)
     return kept, frozen

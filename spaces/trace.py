@@ -16,9 +16,12 @@ from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
 from .inputs import Inputs, call
+from .quantisation_aware import follow_scales_, tie_observed
 from .recurrent import spell_out_, without_projected
 from .slicing import forget
 from .stages import stages
+from .unlisted import unlisted
+from .unmixed import without_moved
 from .verification import MaskOracle
 from .weights import with_weights
 
@@ -44,15 +47,20 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
     for module in followed.modules():
         free_heads_(module)
         spell_out_(module)
+    follow_scales_(followed)
     tracker = track(followed.eval(), example_input)
+    tie_observed(model, tracker)
     found, frozen, whole = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
     found, projected = without_projected(model, found)
     oracle = MaskOracle.of(model, example_input, split_parts(found, tracker))
     groups, failed = oracle.judge(found, whole)
     failed = explained(found, failed, tracker)
+    groups, moved = without_moved(groups, tracker, oracle)
     groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
-    return Graph(with_weights(model, groups), (*frozen, *projected, *failed), fingerprint(model))
+    frozen = [*frozen, *projected, *failed, *moved]
+    frozen += unlisted(model, tracker, groups, frozen)
+    return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model))
 
 
 def _check_forward(model: nn.Module, example_input: Inputs) -> None:

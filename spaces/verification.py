@@ -17,9 +17,11 @@ from torch import nn
 
 from .attributes import SplitPart, attempts, followers
 from .copying import copied
+from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, in_pairs
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
+from .quantisation_aware import compute_unrounded_
 from .slicing import Removed, positions_of, without, zeroed
 
 TOLERANCE = 1e-5
@@ -29,8 +31,6 @@ _ROUNDING = 1e-2
 _CUTS = ("all but one", "random part", "first quarter")
 """What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
 same width are sound together only; a run of first channels, which shows every mistake in offsets."""
-
-_INSEPARABLE = "all its channels depend on one another, so none can go alone"
 
 
 @dataclass
@@ -58,6 +58,7 @@ class MaskOracle:
         """
         generator = torch.Generator().manual_seed(seed)
         network = copied(model).eval()
+        compute_unrounded_(network)
         _perturb(network, generator)
         return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
 
@@ -67,11 +68,11 @@ class MaskOracle:
         ``whole`` are groups of one channel, which cannot go, but may with others: heads that stand alone.
         """
         sound: dict[str, Group] = {}
-        frozen = [FrozenGroup(g.name, g.layers, _width(g), _INSEPARABLE) for g in whole]
+        frozen = [FrozenGroup.because(FreezeCode.INSEPARABLE.because(), g.name, g.layers, width_of(g)) for g in whole]
         for verification in ("exact", "shape"):
             passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
             sound.update({g.name: g for g in passed})
-            frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
+            frozen += [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
         return self._with_head_dims(kept, frozen, groups, whole)
 
@@ -104,7 +105,7 @@ class MaskOracle:
             piece.dim,
         )
 
-    def _bisect(self, kinds: list[list[Group]]) -> tuple[list[Group], list[tuple[Group, str]]]:
+    def _bisect(self, kinds: list[list[Group]]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         groups = [g for kind in kinds for g in kind]
         reason = self.objection(groups) if groups else None
         if reason is None:
@@ -121,10 +122,12 @@ class MaskOracle:
         together = left + right
         # Halves that pass alone may still fail together; then the later ones give way.
         while together and left and right and (clash := self.objection(together)) is not None:
-            failed.append((together.pop(), f"together with other groups, {clash}"))
+            failed.append((together.pop(), FreezeCode.TOGETHER.because(clash=clash.words)))
         return together, failed
 
-    def _one_kind(self, groups: list[Group], reason: str) -> tuple[list[Group], list[tuple[Group, str]]]:
+    def _one_kind(
+        self, groups: list[Group], reason: FreezeReason
+    ) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Judge groups of one kind: what the first cannot do, its like in other blocks is not asked to."""
         repaired = self._repaired(groups[:1], most=24)
         if repaired is not None:
@@ -156,7 +159,7 @@ class MaskOracle:
         parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
         return followers(self.model, group, parts)
 
-    def objection(self, groups: Sequence[Group]) -> str | None:
+    def objection(self, groups: Sequence[Group]) -> FreezeReason | None:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
         exact = all(g.verification == "exact" for g in groups)
         for cut in _CUTS:
@@ -175,12 +178,12 @@ class MaskOracle:
             count = number % group.channels or int(alone)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> str | None:
+    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> FreezeReason | None:
         outputs: list[list[torch.Tensor]] = []
         run = _run_with_gradients if gradients else _run
         fault = _fault(lambda: outputs.append(run(without(self.model, removed), self.inputs)))
         if fault is not None:
-            return f"the pruned network does not run ({fault})"
+            return FreezeCode.DOES_NOT_RUN.because(fault=fault)
         twin = _run(zeroed(self.model, positions_of(removed)), self.inputs) if exact else self._dense
         reason = _shape_objection(outputs[0], twin)
         if reason is not None or not exact:
@@ -189,7 +192,7 @@ class MaskOracle:
         if TOLERANCE < difference < _ROUNDING:
             difference = self._difference_in_double(removed, difference)
         if difference > TOLERANCE:
-            return f"the pruned network differs from its masked twin by {difference:.1e} of the largest output"
+            return FreezeCode.DIFFERS.because(difference=f"{difference:.1e}")
         return None
 
     def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
@@ -224,7 +227,8 @@ class MaskOracle:
         return single if _fault(run) is not None else found[0]
 
 
-def _width(group: Group) -> int:
+def width_of(group: Group) -> int:
+    """Return how many positions a group's channels take where they are made."""
     return sum(len(row) for row in next(s for s in group.slices if s.produces).positions)
 
 
@@ -245,11 +249,11 @@ def _drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inpu
     return two if _fault(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
 
 
-def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> str | None:
+def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> FreezeReason | None:
     if [t.shape for t in pruned] != [t.shape for t in twin]:
-        return "its channels are an output of the network: pruning them changes its shape"
+        return FreezeCode.OUTPUT_SHAPE.because()
     if not all(torch.isfinite(t).all() for t in pruned if t.is_floating_point()):
-        return "the pruned network's outputs are not finite"
+        return FreezeCode.NOT_FINITE.because()
     return None
 
 

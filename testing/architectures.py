@@ -29,7 +29,7 @@ from ..evaluators.onnx_export import export_onnx, onnx_feed
 from ..evaluators.weights_file import load_weights, save_weights
 from ..spaces.apply import prune
 from ..spaces.fingerprint import fingerprint
-from ..spaces.groups import Graph
+from ..spaces.groups import Graph, layer_of
 from ..spaces.inputs import Inputs, call, map_tensors, random_like, tensors_of
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings, rank
@@ -86,11 +86,14 @@ class ArchitectureContract:
         if self.expected_groups is not None:
             assert {group.name: group.channels for group in graph} == dict(self.expected_groups)
         if self.expected_frozen is not None:
-            inner = {frozen.name for frozen in graph.frozen if "output of the network" not in frozen.reason}
+            inner = {frozen.name for frozen in graph.frozen if not frozen.code.is_output}
             assert inner == self.expected_frozen
 
     def test_what_is_frozen_has_a_reason(self, graph: Graph) -> None:
-        assert all(frozen.reason and frozen.channels > 0 for frozen in graph.frozen)
+        assert all(frozen.reason and frozen.code and frozen.channels > 0 for frozen in graph.frozen)
+
+    def test_every_weight_is_in_a_group_or_frozen(self, dense: nn.Module, graph: Graph) -> None:
+        assert unlisted_weights(dense, graph) == []
 
     def test_a_pruned_network_equals_its_masked_twin(self, dense: nn.Module, graph: Graph) -> None:
         generator = torch.Generator().manual_seed(1)
@@ -191,6 +194,17 @@ class ArchitectureContract:
             for step in range(steps):
                 share = step / max(1, steps - 1)
                 yield {name: widths[math.floor(share * (len(widths) - 1))] for name, widths in offered.items()}
+
+
+def unlisted_weights(model: nn.Module, graph: Graph) -> list[str]:
+    """Return the parameters of more than one element that are in no group of ``graph`` and in no frozen one."""
+    known = {piece.tensor for group in graph for piece in group.slices}
+    layers = {layer for frozen in graph.frozen for layer in frozen.layers}
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.numel() > 1:
+            names.setdefault(id(parameter), []).append(name)
+    return [same[0] for same in names.values() if not any(n in known or (layer_of(n) or n) in layers for n in same)]
 
 
 def _noisy(model: nn.Module, generator: torch.Generator) -> nn.Module:

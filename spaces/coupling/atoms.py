@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
+from ..freeze_reasons import FreezeCode, FreezeReason
+
 Key = tuple[str, int]
 """A tensor's qualified name and one of its dimensions."""
 FIXED = 0
@@ -21,7 +23,7 @@ class Atoms:
         self._first: dict[Key, int] = {}
         self._sizes: dict[Key, int] = {}
         self._parent: list[int] = [FIXED]
-        self._reasons: dict[int, str] = {FIXED: "its channels meet the network's input"}
+        self._reasons: dict[int, FreezeReason] = {FIXED: FreezeCode.INPUT.because()}
         self._mixed: set[int] = set()
 
     def of(self, tensor: str, dim: int, size: int) -> torch.Tensor:
@@ -82,7 +84,7 @@ class Atoms:
         for a, b in unique_pairs(left, right):
             self.unite(a, b)
 
-    def fix(self, atoms: Iterable[int], reason: str) -> None:
+    def fix(self, atoms: Iterable[int], reason: FreezeReason) -> None:
         """Forbid the removal of atoms; of several reasons the first stays."""
         for atom in set(atoms) - {ANY, FIXED}:
             self._reasons.setdefault(self.find(atom), reason)
@@ -91,7 +93,7 @@ class Atoms:
         """Note that a normalisation mixes these atoms, so that removing one changes what the others become."""
         self._mixed.update(self.find(a) for a in set(atoms) - {ANY, FIXED})
 
-    def reason(self, atom: int) -> str | None:
+    def reason(self, atom: int) -> FreezeReason | None:
         """Return why an atom's class may not be removed, or ``None`` where it may."""
         return self._reasons.get(self.find(atom))
 

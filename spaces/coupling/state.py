@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -30,6 +31,12 @@ class Tracker:
     """Atoms of channels that padding is added to."""
     splits: list[tuple[tuple[int, ...], tuple[torch.Tensor, ...]]] = field(default_factory=list)
     """Where channels were split by given sizes: the sizes, and the labels of each part, one for each channel."""
+    read: set[str] = field(default_factory=set)
+    """Parameters and buffers that some operation was given."""
+    indices: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
+    """Tensors that hold indices of channels: the operation that found them, and the channels' atoms."""
+    picked: set[int] = field(default_factory=set)
+    """Atoms of channels among which some were picked by their numbers."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 
@@ -41,6 +48,11 @@ class Tracker:
         """Note what is known about ``tensor``."""
         self.values[id(tensor)] = value
         self.kept.append(tensor)
+
+    def note_read(self, given: Iterable[torch.Tensor]) -> None:
+        """Note which parameters and buffers an operation is given."""
+        for tensor in given:
+            self.read.update(source.tensor for source in self.value(tensor).sources)
 
     def produce(self, tensor: str, dim: int, size: int) -> torch.Tensor:
         """Return the atoms of channels that a parameter makes, shape ``(size,)``."""

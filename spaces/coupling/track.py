@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from ..copying import copied
+from ..freeze_reasons import FreezeCode
 from ..inputs import Inputs, call, tensors_of
 from ..slicing import named_tensors
 from .atoms import FIXED
+from .places import keep_places, keep_read, keep_told, with_noise
 from .rules import rule_for
 from .state import Tracker
 from .values import Value
@@ -30,7 +34,9 @@ def track(model: nn.Module, inputs: Inputs) -> Tracker:
         tracker.boxes.clear()
         tracker.splits.clear()
         tracker.padding.clear()
-        _run(tracker, model, inputs)
+        tracker.indices.clear()
+        # What the first run leaves behind (LeViT keeps attention biases) would come from nowhere in the second.
+        _run(tracker, model if tracker.last else copied(model), inputs)
         tracker.settle_boxes()
         tracker.kept.clear()
     tracker.values.clear()
@@ -42,12 +48,13 @@ def _run(tracker: Tracker, model: nn.Module, inputs: Inputs) -> None:
         tracker.values.setdefault(id(tensor), Value.parameter(name, tensor))
     for tensor in tensors_of(inputs):
         tracker.set(tensor, Value.uniform(tensor.shape, FIXED))
-    with torch.no_grad(), _plain_attention(), _LabelMode(tracker):
+    with torch.no_grad(), _plain_attention(), _Reading(tracker), _LabelMode(tracker):
         outputs = call(model, inputs)
     for tensor in tensors_of(outputs):
         labels = tracker.value(tensor).labels
         if labels is not None:
-            tracker.atoms.fix(labels.unique().tolist(), "its channels are an output of the network")
+            tracker.atoms.fix(labels.unique().tolist(), FreezeCode.OUTPUT.because())
+        keep_told(tracker, [tensor])
 
 
 @contextmanager
@@ -60,6 +67,20 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class _Reading(TorchFunctionMode):
+    """Sees where values of tensors become Python's, which the dispatcher does not."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__):
+            with _disable_current_modes():
+                keep_read(self.tracker, args[0], func.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 class _LabelMode(TorchDispatchMode):
@@ -77,7 +98,10 @@ class _LabelMode(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         with _disable_current_modes():
+            self.tracker.note_read(tensors_of((args, kwargs or {})))
             values = rule_for(func)(self.tracker, func, args, kwargs or {}, out)
+            values = with_noise(self.tracker, func, args, kwargs or {}, values)
+            keep_places(self.tracker, func, args, kwargs or {}, out, values)
             for tensor, value in zip(tensors_of(out), values, strict=True):
                 self.tracker.set(tensor, value)
         return out

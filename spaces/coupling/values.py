@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..freeze_reasons import FreezeCode
 from .atoms import ANY, FIXED, Atoms, unique_pairs
 
 
@@ -28,6 +29,13 @@ class Value:
     labels: torch.Tensor | None
     """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
+    noise: bool = False
+    """Whether it is a constant whose values say nothing of positions: random, or computed from what is no constant."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether neither inputs nor parameters go into it."""
+        return self.labels is None and not self.sources
 
     @classmethod
     def uniform(cls, shape: torch.Size | tuple[int, ...], label: int = ANY) -> Value:
@@ -70,7 +78,8 @@ def moved(value: Value, shape: torch.Size | tuple[int, ...], move: Callable[[tor
 
     def apply(part: torch.Tensor) -> torch.Tensor:
         # One more than the label, so that the zeros that a move fills in (tril, im2col) come out as ANY.
-        full = part.expand(value.shape).contiguous() + 1
+        # Of no elements (an expert that is not chosen) one is moved, so that the channels are kept in sight.
+        full = part.expand([max(size, 1) for size in value.shape]).contiguous() + 1
         try:
             return compact(move(full)) - 1
         except (NotImplementedError, RuntimeError):
@@ -128,7 +137,7 @@ def meet(source: Source, labels: torch.Tensor, atoms: Atoms) -> None:
             own = atoms.of(source.tensor, dim, source.shape[dim]).tolist()
             for position, (label,) in partners.items():
                 if label == FIXED:
-                    atoms.fix([own[position]], "it meets values of a fixed number of channels")
+                    atoms.fix([own[position]], FreezeCode.FIXED_CHANNELS.because())
                 else:
                     atoms.unite(own[position], label)
 

@@ -11,9 +11,10 @@ from torch import nn
 from espalier.evaluators.counting import count_macs, count_params
 from espalier.evaluators.hardware import cost_model_for, load_device
 from espalier.evaluators.hardware.roofline import RooflineModel
-from espalier.reports.diagnosis import diagnose, remedy_for, untraceable
+from espalier.reports.diagnosis import diagnose, untraceable
 from espalier.reports.reach import NOISE, reach
 from espalier.spaces import trace
+from espalier.spaces.freeze_reasons import FreezeCode
 from espalier.spaces.groups import FrozenGroup, Graph
 
 
@@ -77,9 +78,9 @@ def test_the_given_network_stays_as_it_was(network, image):
 
 def test_the_reason_that_holds_most_channels_is_told():
     frozen = (
-        FrozenGroup("head", ("head",), 1000, "its channels are an output of the network"),
-        FrozenGroup("a", ("a",), 8, "the task freezes a"),
-        FrozenGroup("b", ("b",), 64, "the pruned network does not run (RuntimeError: shape '[1, 64]' is invalid)"),
+        FrozenGroup.because(FreezeCode.OUTPUT.because(), "head", ("head",), 1000),
+        FrozenGroup.because(FreezeCode.TASK.because(layers="a"), "a", ("a",), 8),
+        FrozenGroup.because(FreezeCode.DOES_NOT_RUN.because(fault="shape '[1, 64]' is invalid"), "b", ("b",), 64),
     )
     found = diagnose(Graph((), frozen, ""), ())
     assert found.why.startswith("64 channels may not go because the pruned network does not run")
@@ -87,7 +88,5 @@ def test_the_reason_that_holds_most_channels_is_told():
     assert "convolution" in diagnose(Graph((), (), ""), ()).why
 
 
-def test_every_remedy_says_something():
-    assert "freeze=" in remedy_for("the task freezes conv1")
-    assert "CONTRIBUTING.md" in remedy_for("a reason that nobody has thought of")
+def test_a_network_that_is_not_traced_is_told_with_the_first_line_of_the_error():
     assert "ValueError: no" in untraceable(ValueError("no\nreally")).why

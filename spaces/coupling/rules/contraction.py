@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ...freeze_reasons import FreezeCode
 from ..atoms import ANY
 from ..state import Tracker
 from ..values import Source, Value, as_activation, by_index, compact, follow, meet
@@ -21,6 +22,15 @@ def _addmm(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
 
     result = product(tracker, tracker.value(args[1]), tracker.value(args[2]), out.shape)
     return [combine(tracker, [result, tracker.value(args[0])], tuple(out.shape))]
+
+
+def _mv(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    """Multiply with a vector: a matrix of one column."""
+    vector = tracker.value(args[1])
+    sources = tuple(Source(s.tensor, s.shape, tuple(i[..., None] for i in s.indices)) for s in vector.sources)
+    column = Value((*vector.shape, 1), None if vector.labels is None else vector.labels[:, None], sources)
+    result = product(tracker, tracker.value(args[0]), column, (*out.shape, 1))
+    return [Value(tuple(out.shape), None if result.labels is None else result.labels[..., 0])]
 
 
 def product(tracker: Tracker, left: Value, right: Value, shape: Any) -> Value:
@@ -49,7 +59,7 @@ def _through(tracker: Tracker, labels: torch.Tensor, weight: Source, *, rows: in
     read = _dimension(weight, rows)
     made = _dimension(weight, columns)
     if read is None:
-        tracker.atoms.fix(labels.unique().tolist(), "it meets a weight in an unknown layout")
+        tracker.atoms.fix(labels.unique().tolist(), FreezeCode.UNKNOWN_LAYOUT.because())
     else:
         index = weight.indices[read].flatten()
         incoming = by_index(labels, labels.dim() - 1, index.numel(), tracker.atoms)
@@ -120,7 +130,7 @@ def _embedding(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) ->
 CONTRACTIONS: dict[str, Rule] = {
     "mm": _mm,
     "bmm": _mm,
-    "mv": _mm,
+    "mv": _mv,
     "addmm": _addmm,
     "baddbmm": _baddbmm,
     "embedding": _embedding,

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ...freeze_reasons import FreezeCode
 from ..state import Tracker
 from ..values import Source, Value, as_activation, by_index, follow, meet
 from .rule import Rule, opaque
@@ -17,7 +18,7 @@ def _convolution(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) 
     known = tracker.value(weight)
     labels = as_activation(tracker.value(inputs), tracker.atoms)
     if known.labels is not None or not known.sources:
-        tracker.atoms.fix(labels.unique().tolist(), "it meets a convolution whose weight is computed")
+        tracker.atoms.fix(labels.unique().tolist(), FreezeCode.COMPUTED_WEIGHT.because())
         return opaque(out)
     if _along_channels(labels, inputs, weight, out):
         tracker.atoms.mix(labels.unique().tolist())
@@ -54,7 +55,7 @@ def _grouped(tracker: Tracker, source: Source, incoming: torch.Tensor, groups: i
     atoms = tracker.atoms
     rows = incoming.view(groups, -1)
     if transposed:
-        atoms.fix(incoming.tolist(), "it meets a transposed convolution in groups")
+        atoms.fix(incoming.tolist(), FreezeCode.TRANSPOSED_GROUPS.because())
         return torch.full((groups * source.shape[1],), 0, dtype=torch.long)
     made = atoms.of(source.tensor, 0, source.shape[0])
     by_group = made.view(groups, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
         return [_copied(tracker, args)]
     if name == "constant_pad_nd":
         return [_padded(tracker, args, out)]
+    if name == "index":
+        args = (args[0], [_not_empty(index) for index in args[1]])
     value = tracker.value(args[0])
     results = []
     outputs = tensors(out)
@@ -42,6 +45,15 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
         results.append(moved(value, tensor.shape, apply))
     _note_boxes(tracker, name, value, results, args)
     return results
+
+
+def _not_empty(index: torch.Tensor | None) -> torch.Tensor | None:
+    """Return an index that picks something: labels are told by what is picked, if only in other runs."""
+    if index is None or bool(index.any() if index.dtype in (torch.bool, torch.uint8) else index.numel()):
+        return index
+    if index.dtype in (torch.bool, torch.uint8):
+        return torch.ones_like(index)
+    return index.new_zeros([max(size, 1) for size in index.shape])
 
 
 def _without_types(kwargs: Any) -> dict[str, Any]:
@@ -123,11 +135,15 @@ def _fill(tracker: Tracker, part: torch.Tensor, value: Value) -> None:
     """Label the constant that ``part`` is a view of, where what is copied into it has its channels along the last
     dimension alone: so are sequences of several lengths filled up."""
     whole = part._base
-    if whole is None or value.labels is None or whole.shape[-1:] != part.shape[-1:]:
+    if whole is None or value.labels is None:
         return
     before = tracker.value(whole)
-    if before.labels is None and not before.sources and value.labels.numel() == value.labels.shape[-1]:
+    if not before.is_constant:
+        return
+    if value.labels.numel() == value.labels.shape[-1] and whole.shape[-1:] == part.shape[-1:]:
         tracker.set(whole, Value(tuple(whole.shape), value.labels.view([1] * (whole.dim() - 1) + [-1])))
+    else:
+        tracker.set(whole, replace(before, noise=True))
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:

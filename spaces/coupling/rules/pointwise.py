@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ...freeze_reasons import FreezeCode
 from ..atoms import ANY, FIXED, unique_pairs
 from ..state import Tracker
 from ..values import Source, Value, compact, meet
@@ -13,6 +14,11 @@ from .rule import opaque, tensors
 
 POINTWISE = frozenset({"_prelu_kernel", "prelu", "masked_fill", "dropout", "native_dropout", "where"})
 """Operations that are element-wise but not tagged so."""
+
+
+def is_pointwise(func: Any) -> bool:
+    """Return whether an operation works element by element."""
+    return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in POINTWISE
 
 
 def pointwise(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
@@ -75,7 +81,7 @@ def _join(tracker: Tracker, left: _Operand, right: _Operand) -> torch.Tensor:
         if a not in scalars and b not in scalars:
             tracker.atoms.unite(a, b)
     if tracker.last:
-        tracker.atoms.fix(scalars, "one value of it acts on many channels")
+        tracker.atoms.fix(scalars, FreezeCode.SCALAR.because())
     out = torch.where(_any_of(one, scalars | {ANY}), other, one)
     return torch.where(_any_of(out, scalars), ANY, out)
 

@@ -25,7 +25,7 @@ def reduce(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
         outputs = tensors(out)
         return [Value(tuple(t.shape), None, value.sources if t.shape == source.shape else ()) for t in outputs]
     labels = tracker.atoms.roots(as_activation(value, tracker.atoms))
-    dims = _dims(func, args, kwargs, source.dim())
+    dims = dims_of(func, args, kwargs, source.dim())
     kept = labels
     for dim in dims:
         if labels.shape[dim] > 1:
@@ -34,7 +34,8 @@ def reduce(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
     return [_shaped(kept, labels, dims, t) for t in tensors(out)]
 
 
-def _dims(func: Any, args: Any, kwargs: Any, rank: int) -> list[int]:
+def dims_of(func: Any, args: Any, kwargs: Any, rank: int) -> list[int]:
+    """Return the dimensions that an operation is given as ``dim``; without any, all of ``rank``."""
     named = {a.name: i for i, a in enumerate(func._schema.arguments)}
     for name in ("dim", "dims"):
         if name in named:
