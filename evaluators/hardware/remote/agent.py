@@ -56,8 +56,7 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     """Return the kit's manifest and its SHA-256, which is the kit's identity; check the version."""
     path = folder / MANIFEST
     try:
-        text = path.read_bytes()
-        manifest = json.loads(text.decode("utf-8"))
+        manifest = json.loads(text := path.read_bytes())
     except (OSError, ValueError) as error:
         raise BadKitError(f"{folder} is no kit: {error}") from error
     if manifest.get("version") != VERSION or manifest.get("kind") != "espalier-kit":
@@ -67,14 +66,12 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Compare every file that is run with the manifest's hash."""
-    named = [network["file"] for network in manifest["networks"]]
-    faults = [f"{name!r} is no file of the kit" for name in named if name not in manifest["files"]]
+    faults = [f"{n['file']} is no file of the kit" for n in manifest["networks"] if n["file"] not in manifest["files"]]
     for name, known in sorted(manifest["files"].items()):
-        if name != Path(name).name or name in ("", ".", "..") or (folder / name).is_symlink():
-            faults.append(f"{name!r} is no file of the kit")
-            continue
         try:
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != known["sha256"]:
+            if name != Path(name).name or (folder / name).is_symlink():
+                faults.append(f"{name!r} is no file of the kit")
+            elif hashlib.sha256((folder / name).read_bytes()).hexdigest() != known["sha256"]:
                 faults.append(f"{name} is not what was packed")
         except OSError as error:
             faults.append(f"{name} cannot be read ({error.strerror})")
@@ -344,8 +341,7 @@ def measure(folder: Path, threads: int | None, out: Path) -> int:
     clock = Sentinel(folder / SENTINEL, read_feed(folder / SENTINEL_INPUTS), header["threads"], fastest)
     feed, start = read_feed(folder / INPUTS), time.perf_counter()
     for done, network in enumerate(todo, 1):
-        row = time_one(folder, network, feed, clock)
-        row["sha256"] = manifest["files"][network["file"]]["sha256"]
+        row = {**time_one(folder, network, feed, clock), "sha256": manifest["files"][network["file"]]["sha256"]}
         results["rows"].append(row)
         write_results(out, results)
         left = (time.perf_counter() - start) / done * (len(todo) - done)
