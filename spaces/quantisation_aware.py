@@ -66,12 +66,11 @@ def _unfuse_(network: nn.Module) -> None:
     from torch.ao.nn.intrinsic.qat import LinearBn1d
     from torch.ao.nn.intrinsic.qat.modules.conv_fused import _ConvBnNd
 
+    plain = {_ConvBnNd: _convolved, LinearBn1d: _multiplied}
     for module in network.modules():
-        kind = type(module)
-        if isinstance(module, _ConvBnNd):
-            module.__class__ = type(kind.__name__, (kind,), {"forward": _convolved})
-        elif isinstance(module, LinearBn1d):
-            module.__class__ = type(kind.__name__, (kind,), {"forward": _multiplied})
+        forward = next((f for kind, f in plain.items() if isinstance(module, kind)), None)
+        if forward is not None:
+            module.__class__ = type(type(module).__name__, (type(module),), {"forward": forward})
 
 
 def _passed(x: torch.Tensor) -> torch.Tensor:

@@ -101,11 +101,9 @@ def test_scales_are_those_of_the_channels_that_stay(kind):
     rankings = rank(network, graph, ["l2"])
     small = prune(network, graph, Policy.from_kept(graph, {"inner": 9}), rankings=rankings)
     kept = sorted(rankings.of("l2", "inner")[:9])
-    before, after = network.inner.weight_fake_quant, small.inner.weight_fake_quant
-    assert torch.equal(after.scale, before.scale[kept])
-    for end in ("min_val", "max_val"):
-        observed = getattr(before.activation_post_process, end)
-        assert torch.equal(getattr(after.activation_post_process, end), observed[kept])
+    before, after = (n.get_submodule("inner.weight_fake_quant") for n in (network, small))
+    for name in ("scale", "activation_post_process.min_val", "activation_post_process.max_val"):
+        assert torch.equal(after.get_buffer(name), before.get_buffer(name)[kept]), name
 
 
 def test_a_pruned_network_that_does_not_round_equals_its_masked_twin():
