@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
@@ -21,7 +20,6 @@ from espalier.errors import EvaluationError, InputError
 from espalier.evaluators.task_loading import load_task
 from espalier.reports.load import load
 from espalier.reports.manifest import Manifest, digest
-from espalier.reports.onnx_file import check_onnx
 from espalier.reports.pt2_archive import UnsafeFileError, read_pt2
 from espalier.reports.pt2_program import NotComputedError, Pt2Program, function_of
 from espalier.reports.pt2_write import write_program
@@ -302,51 +300,6 @@ def test_a_program_is_computed_as_pytorch_computes_it(tmp_path):
         assert len(found) == 4
         for one, other in zip(found, (wanted["mixed"], wanted["top"], *wanted["parts"]), strict=True):
             torch.testing.assert_close(one, other)
-
-
-def onnx_model(**changes) -> onnx.ModelProto:
-    tensor = onnx.numpy_helper.from_array(np.ones(4, dtype=np.float32), "w")
-    for name, value in changes.pop("tensor", {}).items():
-        setattr(tensor, name, value)
-    if "location" in changes:
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=changes["location"])
-    node = onnx.helper.make_node("Add", ["x", "w"], ["y"], domain=changes.get("domain", ""))
-    shape = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in "xy"]
-    graph = onnx.helper.make_graph([node], "g", shape[:1], shape[1:], [tensor])
-    if changes.get("nested"):
-        constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
-        inner = onnx.helper.make_graph([constant], "inner", [], [])
-        branch = onnx.helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
-        graph = onnx.helper.make_graph([branch], "g", shape[:1], shape[1:])
-    return onnx.helper.make_model(graph)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"location": "/etc/passwd"}, "reads 'w' from /etc/passwd"),
-        ({"location": "../weights.bin"}, r"\.\./weights\.bin"),
-        ({"location": "weights.bin", "nested": True}, r"weights\.bin"),
-        ({"domain": "evil.ops"}, "only a library"),
-        ({"tensor": {"raw_data": bytes(32)}}, "32 bytes in 'w'"),
-    ],
-)
-def test_onnx_files_that_reach_out_are_refused(tmp_path, changes, words):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_model(**changes).SerializeToString())
-    with pytest.raises(UnsafeFileError, match=words):
-        check_onnx(path)
-
-
-def test_a_plain_onnx_file_passes_and_a_torn_one_does_not(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_model().SerializeToString())
-    check_onnx(path)
-    path.write_bytes(b"\xff" * 40)
-    with pytest.raises(UnsafeFileError, match="torn"):
-        check_onnx(path)
 
 
 def test_verify_runs_no_pickle_of_an_export_with_resealed_digests(copy, marker, tiny_task):
