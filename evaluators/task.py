@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,5 +44,8 @@ class Task:
     """Replaces the built-in loop: ``(model, task, samples, generator)`` to the trained network."""
     evaluate: Callable[..., float] | None = None
     """Replaces the built-in metric loop: ``(model, data)`` to a number where higher is better."""
+    dynamic: Mapping[str, Mapping[int, str]] | None = None
+    """Axes whose size varies besides the batch, by input, such as ``{"input_ids": {1: "length"}}``; exported files take
+    any size there. Unless given, axes are found whose size differs between the example and samples of the data."""
     reference: str | None = None
     """What loads the task again, such as ``digits`` or ``tasks.py:mine``; set by :func:`load_task`."""

@@ -30,10 +30,10 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None) -> Any:
+def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None, quiet: bool = False) -> Any:
     """Return a session on the CPU that runs kernels one after the other, each on ``threads`` threads.
 
-    Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
+    ``quiet`` keeps from the error stream what is raised anyway. Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
 
     Raises:
         EvaluationError: ONNX Runtime refuses the network.
@@ -45,7 +45,7 @@ def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if quiet else 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     if profile_prefix is not None:
