@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ..errors import TaskError, describe, unknown_name
-from .data import as_network_input, batches
+from .data import TensorBatches, as_network_input, batches
 from .named_tensors import named_inputs
 from .task import Task
 
 BATCH = "batch"
-_LOOKED_AT = 16
+_LOOKED_AT = 8
 """Batches of each part of the data that are looked at for shapes."""
 _IMAGE_AXES = {4: {2: "height", 3: "width"}, 5: {2: "depth", 3: "height", 4: "width"}}
 
@@ -59,14 +59,14 @@ class DynamicAxes:
         return cls({name: {int(axis): str(each) for axis, each in axes.items()} for name, axes in content.items()})
 
 
-def dynamic_axes(task: Task, model: nn.Module) -> DynamicAxes:
-    """Return the axes of a task's inputs that vary.
+def dynamic_axes(task: Task, model: nn.Module, samples: Sequence[Any]) -> DynamicAxes:
+    """Return the axes of a task's inputs that vary, as ``samples`` of its data (:func:`sample_inputs`) show them.
 
     Raises:
         TaskError: the task declares an input or an axis that there is not.
     """
     example = named_inputs(model, task.example_input)
-    found = found_axes(task, model, example) if task.dynamic is None else _declared(task, example)
+    found = _found(samples, model, example) if task.dynamic is None else _declared(task, example)
     return DynamicAxes({name: {**_batch_axis(t), **found.get(name, {})} for name, t in example.items() if t.dim()})
 
 
@@ -97,9 +97,11 @@ def _check_axis(name: str, axis: Any, dimension: Any, tensor: torch.Tensor) -> N
     )
 
 
-def found_axes(task: Task, model: nn.Module, example: Mapping[str, torch.Tensor]) -> dict[str, dict[int, str]]:
+def _found(
+    samples: Sequence[Any], model: nn.Module, example: Mapping[str, torch.Tensor]
+) -> dict[str, dict[int, str]]:
     """Return the axes whose size differs between the example and samples of the data, without the batch."""
-    seen = [example, *(named_inputs(model, inputs) for inputs in sample_inputs(task))]
+    seen = [example, *(named_inputs(model, inputs) for inputs in samples)]
     seen = [s for s in seen if all(n in s and s[n].dim() == t.dim() for n, t in example.items())]
     sizes = {
         (name, axis): tuple(int(s[name].shape[axis]) for s in seen)
@@ -107,7 +109,7 @@ def found_axes(task: Task, model: nn.Module, example: Mapping[str, torch.Tensor]
         for axis in range(1, tensor.dim())
     }
     varying = {place: of for place, of in sizes.items() if len(set(of)) > 1}
-    named = _named(varying, {name: t for name, t in example.items()})
+    named = _named(varying, example)
     return {name: {a: n for (i, a), n in named.items() if i == name} for name in example}
 
 
@@ -142,8 +144,10 @@ def sample_inputs(task: Task, *, batch: int = 8) -> Iterator[Any]:
 def _walk(data: Any, name: str, batch: int) -> Iterator[Any]:
     """Walk data in batches, or sample by sample where samples are not of one shape and cannot be stacked."""
     found = batches(data, name=name)
+    # Tensors hold samples of one shape.
+    limit = batch if isinstance(found, TensorBatches) else batch * _LOOKED_AT
     try:
-        yield from found.walk(batch, limit=batch * _LOOKED_AT)
+        yield from found.walk(batch, limit=limit)
     except (RuntimeError, ValueError):
         yield from found.walk(1, limit=_LOOKED_AT)
 
@@ -151,8 +155,3 @@ def _walk(data: Any, name: str, batch: int) -> Iterator[Any]:
 def shapes_in_words(sizes: Mapping[str, int]) -> str:
     """Return sizes as a reader says them: ``batch 8, length 12``."""
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
-
-
-def single_row(inputs: Sequence[torch.Tensor], row: int) -> list[torch.Tensor]:
-    """Return one sample of a batch as a batch of 1."""
-    return [t[row : row + 1] if t.dim() else t for t in inputs]

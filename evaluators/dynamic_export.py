@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import numpy as np
+import onnx
 from torch import nn
 
 from ..errors import EvaluationError
-from .dynamic_axes import BATCH, DynamicAxes, dynamic_axes, shapes_in_words
+from ..spaces.attention import with_free_heads
+from .dynamic_axes import BATCH, DynamicAxes, dynamic_axes, sample_inputs
 from .export_probes import BATCHES, Probe, probes, traced_input
 from .hardware.onnxruntime_session import open_session
-from .onnx_export import DYNAMO, export_dynamic_onnx, exporters
+from .onnx_export import TORCHSCRIPT, export_dynamic_onnx, exporters
 from .task import Inputs, Task
 
 TOLERANCE = 1e-4
@@ -56,14 +58,19 @@ def export_dynamic(model: nn.Module, task: Task, *, batches: Sequence[int] = BAT
         EvaluationError: the network cannot be exported at all.
         TaskError: the task declares an axis that there is not.
     """
-    axes = dynamic_axes(task, model)
-    tried = probes(model, task, axes, batches=batches)
+    samples = list(sample_inputs(task))
+    axes = dynamic_axes(task, model, samples)
+    tried = probes(model, task.example_input, axes, samples, batches=batches)
 
     def makes() -> Iterator[Make[bytes]]:
         for exporter in exporters():
             yield lambda a, e=exporter: _onnx_file(model, task.example_input, a, e)
+            # It writes the length into PyTorch's own attention as a constant, which the slow exporter does not.
+            if exporter == TORCHSCRIPT and (by_parts := with_free_heads(model)) is not None:
+                yield lambda a, m=by_parts: _onnx_file(m, task.example_input, a, TORCHSCRIPT)
 
-    return widest(axes, tried, makes())
+    found = widest(axes, tried, makes())
+    return replace(found, file=with_output_shapes(found.file, tried, found.axes))
 
 
 def _onnx_file(model: nn.Module, example: Inputs, axes: DynamicAxes, exporter: str) -> tuple[bytes, Forward]:
@@ -199,13 +206,23 @@ def _first_line(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
-__all__ = [
-    "DYNAMO",
-    "Exported",
-    "TOLERANCE",
-    "disparity",
-    "export_dynamic",
-    "onnx_forward",
-    "shapes_in_words",
-    "widest",
-]
+
+def with_output_shapes(onnx_file: bytes, tried: Sequence[Probe], axes: DynamicAxes) -> bytes:
+    """Return the file with the shapes of its outputs as PyTorch has them: what follows an input's size bears its name."""
+    model = onnx.load_from_string(onnx_file)
+    seen = [p for p in tried if all(p.sizes[n] == tried[0].sizes[n] for n in p.sizes if n not in axes.dimensions)]
+    for value, name in zip(model.graph.output, tried[0].expected, strict=True):
+        shapes = [probe.expected[name].shape for probe in seen]
+        if len({len(shape) for shape in shapes}) > 1:
+            continue
+        value.type.tensor_type.shape.Clear()
+        for axis, sizes in enumerate(zip(*shapes, strict=True)):
+            same = (d for d in axes.dimensions if all(p.sizes[d] == s for p, s in zip(seen, sizes, strict=True)))
+            dim = value.type.tensor_type.shape.dim.add()
+            if (dimension := next(same, None)) is not None:
+                dim.dim_param = dimension
+            elif len(set(sizes)) > 1:
+                dim.dim_param = f"{value.name}_{axis}"
+            else:
+                dim.dim_value = sizes[0]
+    return model.SerializeToString()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..spaces.inputs import Inputs, call, random_like
-from .dynamic_axes import BATCH, DynamicAxes, sample_inputs, shapes_in_words
+from .dynamic_axes import BATCH, DynamicAxes, shapes_in_words
 from .hardware.recording import evaluating
 from .named_tensors import named_inputs, named_outputs, with_tensors
-from .task import Task
 
 BATCHES = (1, 2, 3, 8)
 FEW_BATCHES = (1, 3)
@@ -48,24 +48,27 @@ def traced_input(model: nn.Module, example_input: Inputs, axes: DynamicAxes) -> 
     return _resized(model, example_input, axes, {BATCH: 2})
 
 
-def probes(model: nn.Module, task: Task, axes: DynamicAxes, *, batches: Sequence[int] = BATCHES) -> tuple[Probe, ...]:
+def probes(
+    model: nn.Module, example_input: Inputs, axes: DynamicAxes, samples: Sequence[Any], *, batches: Sequence[int] = BATCHES
+) -> tuple[Probe, ...]:
     """Return inputs of the example's size at each batch size, then such of other sizes, from real data where it has them.
 
     Args:
         model: the network, which is run on each.
-        task: whose data are looked at.
+        example_input: a batch of 1.
         axes: that may vary.
+        samples: inputs from the data, in batches.
         batches: batch sizes.
     """
-    example = named_inputs(model, task.example_input)
+    example = named_inputs(model, example_input)
     home = {name: size for name, size in axes.sizes(example).items() if name != BATCH}
     rows: dict[tuple[int, ...], Inputs] = {}
-    for inputs in sample_inputs(task):
+    for inputs in samples:
         found = named_inputs(model, inputs)
         if _fits(found, example, axes):
             rows.setdefault(tuple(axes.sizes(found).get(name, 0) for name in home), inputs)
     own = rows.pop(tuple(home.values()), None)
-    drawn = random_like(task.example_input, torch.Generator().manual_seed(0), batch=1)
+    drawn = random_like(example_input, torch.Generator().manual_seed(0), batch=1)
     made = [_probe(model, _resized(model, own if own is not None else drawn, axes, {BATCH: size}), axes) for size in batches]
     others = itertools.islice(rows.values(), _SIZES)
     pairs = [(inputs, {BATCH: size}) for inputs in others for size in batches[1:][:2]]

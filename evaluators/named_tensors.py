@@ -15,11 +15,11 @@ from ..spaces.inputs import Inputs, call
 Named = list[tuple[str, Any]]
 
 
-def named_inputs(model: nn.Module, inputs: Inputs) -> dict[str, torch.Tensor]:
+def named_inputs(model: nn.Module | None, inputs: Inputs) -> dict[str, torch.Tensor]:
     """Return the tensors that a network is called with, by name, in order.
 
     A tensor is named after the argument of ``forward`` that takes it, one inside a tuple or a dict after that and its
-    place or key: ``state_0``. What is no tensor (``None``, a flag) has no name.
+    place or key: ``state_0``. What is no tensor (``None``, a flag) has no name. A dict needs no network for that.
     """
     return _unique(leaf for name, value in _arguments(model, inputs) for leaf in _leaves(name, value))
 
@@ -69,7 +69,7 @@ def with_tensors(inputs: Any, tensors: Iterator[torch.Tensor]) -> Any:
     return inputs
 
 
-def _arguments(model: nn.Module, inputs: Inputs) -> Named:
+def _arguments(model: nn.Module | None, inputs: Inputs) -> Named:
     if isinstance(inputs, Mapping):
         return [(str(name), value) for name, value in inputs.items()]
     values = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
@@ -79,9 +79,9 @@ def _arguments(model: nn.Module, inputs: Inputs) -> Named:
     return list(zip(names, values, strict=False))
 
 
-def _parameters(model: nn.Module) -> list[str]:
+def _parameters(model: nn.Module | None) -> list[str]:
     """Return the names of the positional arguments of a network's forward pass."""
-    if isinstance(model, nn.Sequential):  # PyTorch's own word for it, "input", is as good as any
+    if model is None or isinstance(model, nn.Sequential):  # PyTorch's own word for it, "input", is as good as any
         return ["input"]
     try:
         found = inspect.signature(model.forward).parameters.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,17 @@ def onnx_feed(example_input: Inputs) -> dict[str, np.ndarray]:
     return {n: t.detach().cpu().numpy() for n, t in zip(names, tensors_in(example_input), strict=True)}
 
 
+def feed_of_file(names: Sequence[str], inputs: Inputs) -> dict[str, np.ndarray]:
+    """Return the inputs by the names that a file has for them, be it the one that is timed or the one handed over."""
+    timed = onnx_feed(inputs)
+    if set(names) <= timed.keys():
+        return {name: timed[name] for name in names}
+    if isinstance(inputs, Mapping):
+        found = {n: t.detach().cpu().numpy() for n, t in named_inputs(None, inputs).items()}
+        return {name: found[name] for name in names}
+    return dict(zip(names, timed.values(), strict=True))
+
+
 def input_names(example_input: Inputs) -> list[str]:
     """Return the names of the inputs of the file that is timed."""
     if isinstance(example_input, Mapping) and _is_flat(example_input.values()):
@@ -193,9 +204,9 @@ def _named(
 ) -> bytes:
     """Give inputs, outputs and the dimensions that vary the names that the network has for them."""
     model = onnx.load_from_string(onnx_file)
-    names = [_PLACE.format(i) for i in range(len(given))]
-    if not model.graph.input or not model.graph.input[0].name.startswith(_PLACE.format("")):
-        names = [value.name for value in model.graph.input]
+    names = [value.name for value in model.graph.input]
+    if not names or names[0].startswith(_PLACE.format("")):
+        names = [_PLACE.format(i) for i in range(len(given))]
     rename(model, dict(zip(names, given, strict=True)), outputs)
     _keep_inputs(model.graph, given, axes)
     symbols: dict[str, str] = {}

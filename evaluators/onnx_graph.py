@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 
 import numpy as np
 import onnx
@@ -111,3 +112,17 @@ def _rename_all(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
                 _rename_all(body, new)
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = new(value.name)
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put each node behind those that it reads from, in place; graphs whose nodes hold bodies stay as they are."""
+    if has_bodies(graph):
+        return
+    producers = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    wanted = [{producers[name] for name in node.input if name in producers} for node in graph.node]
+    order = list(TopologicalSorter(dict(enumerate(wanted))).static_order())
+    if order != sorted(order):
+        nodes = [graph.node[i] for i in order]
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(kept)

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from .hardware.recording import tensors_in
 from .onnx_export import input_names
-from .onnx_graph import drop_unread, has_bodies, rename
+from .onnx_graph import drop_unread, has_bodies, rename, sort_nodes
 from .task import Inputs
 
 _RANDOM = frozenset(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"))
@@ -29,6 +29,7 @@ def pinned(onnx_file: bytes, example_input: Inputs) -> bytes:
     if is_fixed(model) and _named(model, example_input):
         return onnx_file
     _set_shapes(model, shapes)
+    sort_nodes(model.graph)  # the quantiser appends what it adds
     if not has_bodies(model.graph):
         while _fold_shapes(model):
             pass

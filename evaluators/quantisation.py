@@ -26,8 +26,11 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..spaces.inputs import random_like
 from .data import batches, single_inputs
+from .dynamic_export import export_dynamic
+from .export_probes import FEW_BATCHES
 from .folding import fold_batch_norm
 from .hardware.onnxruntime_session import open_session
+from .named_tensors import named_inputs
 from .onnx_export import export_onnx, onnx_feed
 from .task import Inputs, Task
 
@@ -65,7 +68,7 @@ RECIPE = Recipe()
 
 
 def quantise(model: nn.Module, task: Task, *, threads: int = 1) -> bytes:
-    """Return ``model`` as an int8 ONNX file for a batch of 1, calibrated on the task's training data.
+    """Return ``model`` as an int8 ONNX file with the task's dynamic axes, calibrated on its training data.
 
     Args:
         model: the network; it is not changed.
@@ -75,8 +78,8 @@ def quantise(model: nn.Module, task: Task, *, threads: int = 1) -> bytes:
     Raises:
         EvaluationError: the network cannot be exported or quantised, or an activation is not finite.
     """
-    onnx_fp32 = export_onnx(model, task.example_input)
-    return quantise_onnx(onnx_fp32, calibration_feeds(task), threads=threads)
+    onnx_fp32 = export_dynamic(model, task, batches=FEW_BATCHES).file
+    return quantise_onnx(onnx_fp32, calibration_feeds(task, model), threads=threads)
 
 
 def quantise_for_timing(model: nn.Module, example_input: Inputs, *, threads: int = 1) -> bytes:
@@ -86,12 +89,12 @@ def quantise_for_timing(model: nn.Module, example_input: Inputs, *, threads: int
     return quantise_onnx(export_onnx(model, example_input), map(onnx_feed, drawn), threads=threads)
 
 
-def calibration_feeds(task: Task) -> Iterator[Feed]:
+def calibration_feeds(task: Task, model: nn.Module) -> Iterator[Feed]:
     """Yield the inputs that calibrate, by the names of the exported network's inputs."""
     generator = torch.Generator().manual_seed(RECIPE.seed)
     found = batches(task.train, name="train")
     for inputs in single_inputs(found, task.example_input, limit=RECIPE.samples, generator=generator):
-        yield onnx_feed(inputs)
+        yield {name: t.detach().cpu().numpy() for name, t in named_inputs(model, inputs).items()}
 
 
 def quantise_onnx(onnx_fp32: bytes, feeds: Iterable[Feed], *, threads: int = 1) -> bytes:
