@@ -120,8 +120,8 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
         return
     producers = {name: i for i, node in enumerate(graph.node) for name in node.output}
     wanted = [{producers[name] for name in node.input if name in producers} for node in graph.node]
-    order = list(TopologicalSorter(dict(enumerate(wanted))).static_order())
-    if order != sorted(order):
+    if any(max(before, default=-1) > i for i, before in enumerate(wanted)):
+        order = TopologicalSorter(dict(enumerate(wanted))).static_order()
         nodes = [graph.node[i] for i in order]
         kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]

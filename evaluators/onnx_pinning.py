@@ -98,7 +98,7 @@ def _computed(
     if node.op_type in _RANDOM or node.op_type == "Constant":
         return None
     if node.op_type == "Shape" and node.input[0] in known:
-        inner = {node.input[0]: np.empty(known[node.input[0]], dtype=np.float32)}
+        return [_shape_of(node, known[node.input[0]])]
     elif any(name in derived for name in node.input) and all(
         not name or name in derived or name in constants for name in node.input
     ):
@@ -106,6 +106,11 @@ def _computed(
     else:
         return None
     return _run(node, inner, model)
+
+
+def _shape_of(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
+    ends = {a.name: a.i for a in node.attribute}
+    return np.array(shape[ends.get("start", 0) : ends.get("end")], dtype=np.int64)
 
 
 def _run(node: onnx.NodeProto, inner: dict[str, np.ndarray], model: onnx.ModelProto) -> list[np.ndarray]:

@@ -30,6 +30,7 @@ from .dynamic_export import export_dynamic
 from .export_probes import FEW_BATCHES
 from .folding import fold_batch_norm
 from .hardware.onnxruntime_session import open_session
+from .linear_fusion import fuse_linear
 from .named_tensors import named_inputs
 from .onnx_export import export_onnx, onnx_feed
 from .task import Inputs, Task
@@ -169,7 +170,8 @@ def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
     onnxruntime.InferenceSession(onnx_fp32, options, providers=["CPUExecutionProvider"])
     model = onnx.load(str(path))
     fold_batch_norm(model)
-    return onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(model)
+    return onnx.shape_inference.infer_shapes(inferred) if fuse_linear(inferred) else inferred
 
 
 def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads: int) -> Any:
