@@ -21,7 +21,9 @@ from .dynamic_axes import BATCH, DynamicAxes, dynamic_axes, sample_inputs
 from .export_probes import BATCHES, Probe, probes, traced_input
 from .hardware.onnxruntime_session import open_session
 from .onnx_export import TORCHSCRIPT, export_dynamic_onnx, exporters
+from .onnx_pinning import pinned
 from .task import Inputs, Task
+from .zero_folding import fold_zeros
 
 TOLERANCE = 1e-4
 """Largest difference to PyTorch, relative to the largest absolute output."""
@@ -74,8 +76,18 @@ def export_dynamic(model: nn.Module, task: Task, *, batches: Sequence[int] = BAT
 
 
 def _onnx_file(model: nn.Module, example: Inputs, axes: DynamicAxes, exporter: str) -> tuple[bytes, Forward]:
-    file = export_dynamic_onnx(model, traced_input(model, example, axes), axes, exporter=exporter)
+    traced = traced_input(model, example, axes)
+    file = _without_zeros(export_dynamic_onnx(model, traced, axes, exporter=exporter), traced)
     return file, onnx_forward(file)
+
+
+def _without_zeros(onnx_file: bytes, traced: Inputs) -> bytes:
+    """Return the file without the zeros that dropped branches leave, whose shape follows an input's."""
+    model = onnx.load_from_string(onnx_file)
+    if not any(node.op_type in ("ConstantOfShape", "Expand") for node in model.graph.node):
+        return onnx_file
+    sized = onnx.load_from_string(pinned(onnx_file, traced, fold=False))
+    return model.SerializeToString() if fold_zeros(model, sized=sized) else onnx_file
 
 
 def onnx_forward(onnx_file: bytes) -> Forward:

@@ -12,17 +12,19 @@ from .hardware.recording import tensors_in
 from .onnx_export import input_names
 from .onnx_graph import drop_unread, has_bodies, rename, sort_nodes
 from .task import Inputs
+from .zero_folding import fold_zeros
 
 _RANDOM = frozenset(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"))
-_LARGEST = 1 << 16
+_LARGEST = 1 << 24
 """Elements of a value that is still computed here; the runtime folds larger ones as it loads the file."""
 
 
-def pinned(onnx_file: bytes, example_input: Inputs) -> bytes:
+def pinned(onnx_file: bytes, example_input: Inputs, *, fold: bool = True) -> bytes:
     """Return the file for inputs shaped like ``example_input``, called as the fixed export calls them.
 
     What the file computes of its inputs' shapes alone becomes constants, so that a runtime fuses and times what it would
-    of a fixed export. A file that is fixed and named so already comes back as it is.
+    of a fixed export; without ``fold``, zeros that are added stay. A file that is fixed and named so already comes back
+    as it is.
     """
     model = onnx.load_from_string(onnx_file)
     shapes = [tuple(t.shape) for t in tensors_in(example_input)]
@@ -33,6 +35,8 @@ def pinned(onnx_file: bytes, example_input: Inputs) -> bytes:
     if not has_bodies(model.graph):
         while _fold_shapes(model):
             pass
+        if fold:
+            fold_zeros(model)
     if len(model.graph.input) == len(shapes) and not _named(model, example_input):
         names = dict(zip((v.name for v in model.graph.input), input_names(example_input), strict=True))
         rename(model, names, [value.name for value in model.graph.output])
