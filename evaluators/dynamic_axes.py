@@ -85,7 +85,9 @@ def _declared(task: Task, example: Mapping[str, torch.Tensor]) -> dict[str, dict
 
 
 def _check_axis(name: str, axis: Any, dimension: Any, tensor: torch.Tensor) -> None:
-    right = isinstance(axis, int) and 0 <= axis < tensor.dim() and isinstance(dimension, str) and dimension.isidentifier()
+    right = (
+        isinstance(axis, int) and 0 <= axis < tensor.dim() and isinstance(dimension, str) and dimension.isidentifier()
+    )
     if right and (axis == 0) == (dimension == BATCH):
         return
     raise TaskError(
@@ -97,9 +99,7 @@ def _check_axis(name: str, axis: Any, dimension: Any, tensor: torch.Tensor) -> N
     )
 
 
-def _found(
-    samples: Sequence[Any], model: nn.Module, example: Mapping[str, torch.Tensor]
-) -> dict[str, dict[int, str]]:
+def _found(samples: Sequence[Any], model: nn.Module, example: Mapping[str, torch.Tensor]) -> dict[str, dict[int, str]]:
     """Return the axes whose size differs between the example and samples of the data, without the batch."""
     seen = [example, *(named_inputs(model, inputs) for inputs in samples)]
     seen = [s for s in seen if all(n in s and s[n].dim() == t.dim() for n, t in example.items())]

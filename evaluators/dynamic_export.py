@@ -218,7 +218,6 @@ def _first_line(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
-
 def with_output_shapes(onnx_file: bytes, tried: Sequence[Probe], axes: DynamicAxes) -> bytes:
     """Return the file with the shapes of its outputs as PyTorch has them: what follows an input's size bears its name."""
     model = onnx.load_from_string(onnx_file)

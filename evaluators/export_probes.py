@@ -49,7 +49,12 @@ def traced_input(model: nn.Module, example_input: Inputs, axes: DynamicAxes) -> 
 
 
 def probes(
-    model: nn.Module, example_input: Inputs, axes: DynamicAxes, samples: Sequence[Any], *, batches: Sequence[int] = BATCHES
+    model: nn.Module,
+    example_input: Inputs,
+    axes: DynamicAxes,
+    samples: Sequence[Any],
+    *,
+    batches: Sequence[int] = BATCHES,
 ) -> tuple[Probe, ...]:
     """Return inputs of the example's size at each batch size, then such of other sizes, from real data where it has them.
 
@@ -69,10 +74,14 @@ def probes(
             rows.setdefault(tuple(axes.sizes(found).get(name, 0) for name in home), inputs)
     own = rows.pop(tuple(home.values()), None)
     drawn = random_like(example_input, torch.Generator().manual_seed(0), batch=1)
-    made = [_probe(model, _resized(model, own if own is not None else drawn, axes, {BATCH: size}), axes) for size in batches]
+    made = [
+        _probe(model, _resized(model, own if own is not None else drawn, axes, {BATCH: size}), axes) for size in batches
+    ]
     others = itertools.islice(rows.values(), _SIZES)
     pairs = [(inputs, {BATCH: size}) for inputs in others for size in batches[1:][:2]]
-    pairs += _cuts(drawn if own is None else own, home, {name for p in pairs for name in _varied(model, p[0], axes, home)})
+    pairs += _cuts(
+        drawn if own is None else own, home, {name for p in pairs for name in _varied(model, p[0], axes, home)}
+    )
     made += [_probe(model, _resized(model, inputs, axes, sizes), axes) for inputs, sizes in pairs]
     return tuple(probe for probe in made if probe is not None)
 

@@ -70,9 +70,7 @@ def _gemm(
     graph.initializer.append(_sizes(target, [-1, rows]))
     bias = _other(addition, product.output[0])
     before = onnx.helper.make_node("Reshape", [product.input[0], target], [flat], f"{name}/gemm_input_reshape")
-    gemm = onnx.helper.make_node(
-        "Gemm", [flat, product.input[1], bias], [f"{name}/gemm"], f"{name}/MatMulAddFusion"
-    )
+    gemm = onnx.helper.make_node("Gemm", [flat, product.input[1], bias], [f"{name}/gemm"], f"{name}/MatMulAddFusion")
     made, back = _shape_back(graph, product.input[0], name, columns, shape)
     after = onnx.helper.make_node(
         "Reshape", [f"{name}/gemm", back], [addition.output[0]], f"{name}/gemm_output_reshape"

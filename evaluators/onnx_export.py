@@ -199,9 +199,7 @@ def _dynamic_dynamo(
     return _folded(_dynamo(flat, tuple(given.values()), {"dynamic_shapes": (shapes,)}))
 
 
-def _named(
-    onnx_file: bytes, given: Mapping[str, torch.Tensor], outputs: tuple[str, ...], axes: DynamicAxes
-) -> bytes:
+def _named(onnx_file: bytes, given: Mapping[str, torch.Tensor], outputs: tuple[str, ...], axes: DynamicAxes) -> bytes:
     """Give inputs, outputs and the dimensions that vary the names that the network has for them."""
     model = onnx.load_from_string(onnx_file)
     names = [value.name for value in model.graph.input]

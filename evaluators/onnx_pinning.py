@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from .hardware.recording import tensors_in
-from .onnx_export import input_names
+from .named_tensors import named_inputs
+from .onnx_export import feed_of_file, input_names
 from .onnx_graph import drop_unread, has_bodies, rename, sort_nodes
 from .task import Inputs
 from .zero_folding import fold_zeros
@@ -19,16 +19,23 @@ _LARGEST = 1 << 24
 """Elements of a value that is still computed here; the runtime folds larger ones as it loads the file."""
 
 
-def pinned(onnx_file: bytes, example_input: Inputs, *, fold: bool = True) -> bytes:
+def pinned(onnx_file: bytes, example_input: Inputs, *, fold: bool = True, keep_names: bool = False) -> bytes:
     """Return the file for inputs shaped like ``example_input``, called as the fixed export calls them.
 
     What the file computes of its inputs' shapes alone becomes constants, so that a runtime fuses and times what it would
-    of a fixed export; without ``fold``, zeros that are added stay. A file that is fixed and named so already comes back
-    as it is.
+    of a fixed export. A file that is fixed and named so already comes back as it is.
+
+    Args:
+        onnx_file: the file.
+        example_input: what it is to take, in the network's own form.
+        fold: whether zeros that are added go.
+        keep_names: whether inputs keep the names that they have.
     """
     model = onnx.load_from_string(onnx_file)
-    shapes = [tuple(t.shape) for t in tensors_in(example_input)]
-    if is_fixed(model) and _named(model, example_input):
+    given = feed_of_file([value.name for value in model.graph.input], example_input)
+    shapes = [array.shape for array in given.values()]
+    rightly_named = keep_names or _named(model, example_input)
+    if is_fixed(model) and rightly_named:
         return onnx_file
     _set_shapes(model, shapes)
     sort_nodes(model.graph)  # the quantiser appends what it adds
@@ -37,8 +44,9 @@ def pinned(onnx_file: bytes, example_input: Inputs, *, fold: bool = True) -> byt
             pass
         if fold:
             fold_zeros(model)
-    if len(model.graph.input) == len(shapes) and not _named(model, example_input):
-        names = dict(zip((v.name for v in model.graph.input), input_names(example_input), strict=True))
+    if not rightly_named:
+        order = list(named_inputs(None, example_input)) if isinstance(example_input, Mapping) else list(given)
+        names = dict(zip(order, input_names(example_input), strict=True))
         rename(model, names, [value.name for value in model.graph.output])
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
 
@@ -120,7 +128,10 @@ def _shape_of(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
 def _run(node: onnx.NodeProto, inner: dict[str, np.ndarray], model: onnx.ModelProto) -> list[np.ndarray]:
     from onnx.reference import ReferenceEvaluator
 
-    given = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inner.items()]
+    given = [
+        onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for n, v in inner.items()
+    ]
     results = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
     graph = onnx.helper.make_graph([node], "one", given, results)
     made = onnx.helper.make_model(graph, opset_imports=model.opset_import)

@@ -102,7 +102,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
 
     return (
         _data_check(manifest, task),
-        *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
+        *_parity_checks(manifest, parities(model, task, folder, manifest.formats, manifest.shapes)),
         *_int8_checks(manifest, deployed, task),
         *_score_checks(manifest, scores(deployed.network, task), task),
         *(_equal(name, manifest.claimed.get(name), counts[name]) for name in COUNTED),

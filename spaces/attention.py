@@ -161,7 +161,7 @@ def free_heads_(module: nn.Module) -> None:
 
 
 def with_free_heads(model: nn.Module) -> nn.Module | None:
-    """Return a copy whose attention computes the same by :class:`HeadAttention`; ``None`` where there is none to free."""
+    """Return a copy whose attention computes the same by :class:`HeadAttention`; ``None`` if there is none to free."""
     if not any(type(module) is nn.MultiheadAttention for module in model.modules()):
         return None
     freed = copy.deepcopy(model)
