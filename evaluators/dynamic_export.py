@@ -20,7 +20,7 @@ from ..spaces.attention import with_free_heads
 from .dynamic_axes import BATCH, DynamicAxes, dynamic_axes, sample_inputs
 from .export_probes import BATCHES, Probe, probes, traced_input
 from .hardware.onnxruntime_session import open_session
-from .onnx_export import TORCHSCRIPT, export_dynamic_onnx, exporters
+from .onnx_export import TORCHSCRIPT, export_dynamic_onnx, exporters, feed_of_file
 from .onnx_pinning import pinned
 from .task import Inputs, Task
 from .zero_folding import fold_zeros
@@ -48,13 +48,16 @@ class Exported(Generic[File]):
     """The sizes at which it was compared with PyTorch."""
 
 
-def export_dynamic(model: nn.Module, task: Task, *, batches: Sequence[int] = BATCHES) -> Exported[bytes]:
+def export_dynamic(
+    model: nn.Module, task: Task, *, batches: Sequence[int] = BATCHES, quick: bool = False
+) -> Exported[bytes]:
     """Return a network as an ONNX file of as many dynamic axes as it computes right.
 
     Args:
         model: the network; it is not changed.
         task: whose inputs it takes.
         batches: sizes of the batch at which it is compared with PyTorch.
+        quick: leave out the slow exporter where the fast one does at all.
 
     Raises:
         EvaluationError: the network cannot be exported at all.
@@ -65,7 +68,7 @@ def export_dynamic(model: nn.Module, task: Task, *, batches: Sequence[int] = BAT
     tried = probes(model, task.example_input, axes, samples, batches=batches)
 
     def makes() -> Iterator[Make[bytes]]:
-        for exporter in exporters():
+        for exporter in exporters()[: 1 if quick else None]:
             yield lambda a, e=exporter: _onnx_file(model, task.example_input, a, e)
             # It writes the length into PyTorch's own attention as a constant, which the slow exporter does not.
             if exporter == TORCHSCRIPT and (by_parts := with_free_heads(model)) is not None:
@@ -100,7 +103,7 @@ def onnx_forward(onnx_file: bytes) -> Forward:
     names = [i.name for i in session.get_inputs()]
 
     def forward(probe: Probe) -> Sequence[np.ndarray]:
-        return session.run(None, {name: probe.inputs[name] for name in names})
+        return session.run(None, feed_of_file(names, probe.given))
 
     return forward
 
@@ -183,18 +186,17 @@ def _reasons(axes: DynamicAxes, tried: Sequence[Probe], faults: Mapping[str, str
 
 def disparity(probe: Probe, forward: Forward) -> str | None:
     """Return in words by what an exported network differs from PyTorch on a probe; ``None`` if it does not."""
+    where = f"at {probe.words} " if probe.sizes else ""
     try:
         found = forward(probe)
     except Exception as error:  # noqa: BLE001 - runtimes' exceptions share no base but Exception
-        return f"at {probe.words} the file does not run ({_first_line(error)})"
+        return f"{where}the file does not run ({_first_line(error)})"
     names = list(probe.expected)
     if len(found) != len(names):
-        return f"at {probe.words} the file gives {len(found)} outputs, PyTorch {len(names)}"
-    for name, value in zip(names, found, strict=True):
-        wrong = _difference(name, probe.expected[name], np.asarray(value))
-        if wrong is not None:
-            return f"at {probe.words} {wrong}"
-    return None
+        return f"{where}the file gives {len(found)} outputs, PyTorch {len(names)}"
+    pairs = zip(names, found, strict=True)
+    wrong = (_difference(name, probe.expected[name], np.asarray(value)) for name, value in pairs)
+    return next((f"{where}{words}" for words in wrong if words is not None), None)
 
 
 def _difference(name: str, expected: np.ndarray, found: np.ndarray) -> str | None:
@@ -219,7 +221,7 @@ def _first_line(error: Exception) -> str:
 
 
 def with_output_shapes(onnx_file: bytes, tried: Sequence[Probe], axes: DynamicAxes) -> bytes:
-    """Return the file with the shapes of its outputs as PyTorch has them: what follows an input's size bears its name."""
+    """Return the file with its outputs' shapes as PyTorch has them: what follows an input's size bears its name."""
     model = onnx.load_from_string(onnx_file)
     seen = [p for p in tried if all(p.sizes[n] == tried[0].sizes[n] for n in p.sizes if n not in axes.dimensions)]
     for value, name in zip(model.graph.output, tried[0].expected, strict=True):

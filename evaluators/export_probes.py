@@ -28,7 +28,6 @@ _SHARES = (0.5, 0.75, 0.9)
 class Probe:
     """One input, and what PyTorch computes of it."""
 
-    inputs: Mapping[str, np.ndarray]
     sizes: Mapping[str, int]
     """How large each dimension is that may vary."""
     expected: Mapping[str, np.ndarray]
@@ -75,14 +74,15 @@ def probes(
     own = rows.pop(tuple(home.values()), None)
     drawn = random_like(example_input, torch.Generator().manual_seed(0), batch=1)
     made = [
-        _probe(model, _resized(model, own if own is not None else drawn, axes, {BATCH: size}), axes) for size in batches
+        probe_of(model, _resized(model, own if own is not None else drawn, axes, {BATCH: size}), axes)
+        for size in batches
     ]
     others = itertools.islice(rows.values(), _SIZES)
     pairs = [(inputs, {BATCH: size}) for inputs in others for size in batches[1:][:2]]
     pairs += _cuts(
         drawn if own is None else own, home, {name for p in pairs for name in _varied(model, p[0], axes, home)}
     )
-    made += [_probe(model, _resized(model, inputs, axes, sizes), axes) for inputs, sizes in pairs]
+    made += [probe_of(model, _resized(model, inputs, axes, sizes), axes) for inputs, sizes in pairs]
     return tuple(probe for probe in made if probe is not None)
 
 
@@ -122,7 +122,7 @@ def _resized(model: nn.Module, inputs: Inputs, axes: DynamicAxes, sizes: Mapping
     return with_tensors(inputs, tensors())
 
 
-def _probe(model: nn.Module, inputs: Inputs, axes: DynamicAxes) -> Probe | None:
+def probe_of(model: nn.Module, inputs: Inputs, axes: DynamicAxes) -> Probe | None:
     """Return the probe; ``None`` where PyTorch itself does not run at that size."""
     given = named_inputs(model, inputs)
     try:
@@ -130,8 +130,21 @@ def _probe(model: nn.Module, inputs: Inputs, axes: DynamicAxes) -> Probe | None:
             expected = named_outputs(call(model, inputs))
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
         return None
-    return Probe(_arrays(given), axes.sizes(given), _arrays(expected), inputs)
+    return Probe(axes.sizes(given), _arrays(expected), inputs)
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()}
+
+
+def single_rows(model: nn.Module, example_input: Inputs, samples: Sequence[Inputs], count: int) -> list[Inputs]:
+    """Return up to ``count`` samples of the example's size, each as a batch of 1."""
+    shapes = [tuple(t.shape[1:]) for t in named_inputs(model, example_input).values()]
+    rows: list[Inputs] = []
+    for inputs in samples:
+        tensors = list(named_inputs(model, inputs).values())
+        if [tuple(t.shape[1:]) for t in tensors] != shapes:
+            continue
+        for row in range(max((len(t) for t in tensors if t.dim()), default=0)):
+            rows.append(with_tensors(inputs, (t[row : row + 1] if t.dim() else t for t in tensors)))
+    return rows[:count]

@@ -35,14 +35,14 @@ Refusals = (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeE
 """What exporters raise; their own errors are RuntimeErrors."""
 
 
-def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
+def export_onnx(model: nn.Module, example_input: Inputs, *, fast: bool = False) -> bytes:
     """Return ``model`` in eval mode as an ONNX file for inputs shaped like ``example_input``; the model is unchanged.
 
     Inputs are called ``input``, or ``input_0``, ``input_1``, ... for a tuple, or like a dict's keys; outputs
     ``output``, or ``output_0``, ``output_1``, ... where there are several. The TorchScript exporter is used where
     PyTorch has one (0.1 s for a ResNet-8), the slower ``torch.export`` based one (1.5 to 3 s) otherwise. Zero padding
     of its own is folded into the convolutions behind it, and zeros are not added. This is the file that is timed;
-    :func:`export_dynamic_onnx` makes the one that is handed over.
+    :func:`export_dynamic_onnx` makes the one that is handed over. ``fast`` keeps to the faster exporter.
 
     Raises:
         EvaluationError: the network cannot be exported.
@@ -53,7 +53,7 @@ def export_onnx(model: nn.Module, example_input: Inputs) -> bytes:
             outputs = list(tensors_in(options.pop("outputs")))
             options["output_names"] = ["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))]
             options["input_names"] = input_names(example_input)
-            return _folded(_either(subject, args, options))
+            return _folded(_either(subject, args, options, fast=fast))
         except Refusals as error:
             raise export_error(error) from error
 
@@ -164,12 +164,14 @@ def _call_of(model: nn.Module, example_input: Inputs) -> tuple[nn.Module, tuple[
     return flat, given, {"outputs": flat(*given)}
 
 
-def _either(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bytes:
+def _either(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any], *, fast: bool) -> bytes:
     if not _has_torchscript_exporter():
         return _dynamo(model, args, options)
     try:
         return _torchscript(model, args, options)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        if fast:
+            raise
         # It is no longer given operators that are newer than it (RMSNorm); the other exporter has them.
         try:
             return _dynamo(model, args, options)
