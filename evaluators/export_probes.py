@@ -55,7 +55,7 @@ def probes(
     *,
     batches: Sequence[int] = BATCHES,
 ) -> tuple[Probe, ...]:
-    """Return inputs of the example's size at each batch size, then such of other sizes, from real data where it has them.
+    """Return inputs of the example's size at each batch size, then such of other sizes, real ones where there are.
 
     Args:
         model: the network, which is run on each.
