@@ -111,7 +111,7 @@ def _computed(
         return None
     if node.op_type == "Shape" and node.input[0] in known:
         return [_shape_of(node, known[node.input[0]])]
-    elif any(name in derived for name in node.input) and all(
+    if any(name in derived for name in node.input) and all(
         not name or name in derived or name in constants for name in node.input
     ):
         inner = {n: derived[n] if n in derived else numpy_helper.to_array(constants[n]) for n in node.input if n}

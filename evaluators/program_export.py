@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,9 +30,11 @@ class NamedOutputs(nn.Module):
         self.network = network
         self.training = network.training
 
-    def forward(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
-        """Return the network's outputs by name."""
-        return named_outputs(self.network(*args, **kwargs))
+        def named(*args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+            return named_outputs(network(*args, **kwargs))
+
+        # torch.export asks the signature which argument an axis is of.
+        self.forward = functools.wraps(network.forward)(named)
 
 
 def export_program(model: nn.Module, task: Task) -> Exported[torch.export.ExportedProgram]:

@@ -17,8 +17,8 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.device import Device
-from ..evaluators.objectives import Constraint
 from ..evaluators.named_tensors import named_inputs
+from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_network import Deployed, deploy
 from ..evaluators.program_export import export_program
 from ..evaluators.task import Task

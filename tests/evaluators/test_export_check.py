@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import espalier_test_varying as v  # conftest.py makes it importable
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,6 @@ from torch import nn
 from espalier import Task, run_search
 from espalier.errors import InputError
 from espalier.evaluators.export_check import check_export, try_export
-from tests.evaluators import varying as v
 
 
 def task_of(build, width: int) -> Task:

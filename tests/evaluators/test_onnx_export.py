@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import espalier_test_varying as v  # conftest.py makes it importable
 import numpy as np
 import onnx
 import pytest
@@ -18,11 +19,10 @@ from espalier.evaluators.onnx_network import deploy
 from espalier.evaluators.onnx_pinning import pinned
 from espalier.evaluators.program_export import export_program
 from espalier.evaluators.quantisation import quantise
+from espalier.spaces.apply import prune
 from espalier.spaces.inputs import call
 from espalier.spaces.policy import Choice, Policy
-from espalier.spaces.apply import prune
 from espalier.spaces.trace import trace
-from tests.evaluators import varying as v
 
 LENGTHS = (6, 9)
 CASES = {
@@ -30,15 +30,27 @@ CASES = {
     "gru": (v.Tagger, v.words, {"batch", "length"}, ["output"]),
     "lstm": (lambda: v.Tagger(nn.LSTM), v.words, {"batch", "length"}, ["output"]),
     "gpt": (v.Gpt, v.words, {"batch", "length"}, ["output"]),
-    "detector": (v.Detector, lambda b, n: v.normal(b, 3, 4 * n, 4 * n + 8), {"batch", "height", "width"}, ["scores", "boxes"]),
-    "pair": (v.Pair, lambda b, n: (v.normal(b, n, 4), v.normal(b, n, 6)), {"batch", "length"}, ["output_0", "output_1"]),
+    "detector": (
+        v.Detector,
+        lambda b, n: v.normal(b, 3, 4 * n, 4 * n + 8),
+        {"batch", "height", "width"},
+        ["scores", "boxes"],
+    ),
+    "pair": (
+        v.Pair,
+        lambda b, n: (v.normal(b, n, 4), v.normal(b, n, 6)),
+        {"batch", "length"},
+        ["output_0", "output_1"],
+    ),
 }
 
 
 def task_of(build, make, **fields) -> Task:
     model = v.made(build)
     data = v.Batched([make(4, n) for n in LENGTHS], 4)
-    return Task(name="varying", model=lambda: model, example_input=make(1, LENGTHS[0]), train=data, validation=data, **fields)
+    return Task(
+        name="varying", model=lambda: model, example_input=make(1, LENGTHS[0]), train=data, validation=data, **fields
+    )
 
 
 def run(file: bytes, model: nn.Module, inputs) -> dict[str, np.ndarray]:
@@ -75,7 +87,11 @@ def test_what_varies_is_found_in_the_data_or_declared():
     assert found.axes.names == names
     words = v.words(6, 6)
     fixed = Task(
-        name="t", model=lambda: v.made(v.Tagger), example_input=words[:1], train=(words, words), validation=(words, words)
+        name="t",
+        model=lambda: v.made(v.Tagger),
+        example_input=words[:1],
+        train=(words, words),
+        validation=(words, words),
     )
     assert export_dynamic(fixed.model(), fixed).axes.names == {"words": {0: "batch"}}
     declared = Task(**{**vars(fixed), "dynamic": {"words": {1: "steps"}}})
