@@ -22,8 +22,8 @@ _LARGEST = 1 << 24
 def pinned(onnx_file: bytes, example_input: Inputs, *, fold: bool = True, keep_names: bool = False) -> bytes:
     """Return the file for inputs shaped like ``example_input``, called as the fixed export calls them.
 
-    What the file computes of its inputs' shapes alone becomes constants, so that a runtime fuses and times what it would
-    of a fixed export. A file that is fixed and named so already comes back as it is.
+    What the file computes of its inputs' shapes alone becomes constants, so that a runtime fuses and times what it
+    would of a fixed export. A file that is fixed and named so already comes back as it is.
 
     Args:
         onnx_file: the file.

@@ -59,7 +59,7 @@ def wants_fixed_sizes(device: Device) -> bool:
 
 
 def write_fixed_twins(example_input: Inputs, folder: Path) -> Shapes:
-    """Write each ONNX file once more at the example's size, for runtimes that take no other, and return what they take."""
+    """Write each ONNX file once more at the example's size, for runtimes that take no other, and say what they take."""
     shapes: Shapes = {}
     for name, twin in _TWINS.items():
         if (folder / name).exists():

@@ -33,7 +33,9 @@ def runtime_version() -> str:
 def open_session(onnx: bytes, *, threads: int, profile_prefix: str | None = None, quiet: bool = False) -> Any:
     """Return a session on the CPU that runs kernels one after the other, each on ``threads`` threads.
 
-    ``quiet`` keeps from the error stream what is raised anyway. Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
+    ``quiet`` keeps from the error stream what is raised anyway.
+
+    Threads do not spin while they wait, so that a session takes no time from another worker's; denormals count as zero.
 
     Raises:
         EvaluationError: ONNX Runtime refuses the network.
