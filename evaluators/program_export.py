@@ -68,7 +68,7 @@ def _is_plain(outputs: Any) -> bool:
 
 def _program(subject: nn.Module, traced: Inputs, model: nn.Module, axes: DynamicAxes) -> torch.export.ExportedProgram:
     args, kwargs = _arguments(traced)
-    shapes = torch.export.ShapesCollection()
+    shapes: Any = torch.export.ShapesCollection()  # as export takes it, though its declared type says otherwise
     for name, tensor in named_inputs(model, traced).items():
         if name in axes.names:
             shapes[tensor] = dict.fromkeys(axes.names[name], torch.export.Dim.AUTO)
