@@ -61,8 +61,8 @@ def _accuracies(model: nn.Module, task: Task, file: bytes, samples: int | None) 
     right, here = (
         OnnxNetwork(file, like=model, example_input=task.example_input, exact_products=exact) for exact in (True, False)
     )
-    checked = checked_on_training_data(file, task)
-    exact = checked_on_training_data(file, task, exact_products=True)
+    checked = checked_on_training_data(file, model, task)
+    exact = checked_on_training_data(file, model, task, exact_products=True)
     return {
         "right": score(right, task, task.validation, limit=samples),
         "here": score(here, task, task.validation, limit=samples),

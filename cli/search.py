@@ -166,6 +166,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    export_check: Annotated[
+        bool | None,
+        typer.Option(
+            "--export-check/--no-export-check",
+            help="Try the export on the network and on validation data first, and refuse what cannot be exported. "
+            "Default: --export-check.",
+            show_default=False,
+        ),
+    ] = None,
     ladder: Annotated[
         bool | None,
         typer.Option(
@@ -197,6 +206,7 @@ def search(
         "types": types, "criteria": criteria, "precision": precision, "sampler": sampler, "seed": seed,
         "samples": samples, "start": start or None, "data": data, "calibrate": calibrate,
         "inherit": inherit, "ladder": ladder, "baselines": baselines, "patience": patience,
+        "export_check": export_check,
     }  # fmt: skip
     options = merged({name: value for name, value in given.items() if value is not None}, config, resume=resume)
     show = _dry_run if dry_run else _run

@@ -93,6 +93,7 @@ def show_export(manifest: Manifest) -> None:
 def show_inspection(found: Inspection) -> None:
     """Print the diagnosis, groups, frozen groups, what can be reached, cost and layers."""
     print(f"{found.task} on {found.device}: {_diagnosis(found)}\n")
+    print(f"Export: {found.export.words}\n")
     _show_groups(found)
     if found.sensitivities:
         print(

@@ -18,14 +18,14 @@ CHECKED = 8
 
 
 def checked_on_training_data(
-    onnx_file: bytes, task: Task, *, threads: int = 1, exact_products: bool = False
+    onnx_file: bytes, model: nn.Module, task: Task, *, threads: int = 1, exact_products: bool = False
 ) -> ProductCheck:
     """Run an int8 file's products on this processor, on a few of the samples that calibrated it.
 
     Raises:
         EvaluationError: ONNX Runtime refuses the file.
     """
-    feeds = islice(calibration_feeds(task), CHECKED)
+    feeds = islice(calibration_feeds(task, model), CHECKED)
     return check_products(onnx_file, feeds, threads=threads, exact_products=exact_products)
 
 
@@ -45,7 +45,7 @@ def int8_notice(model: nn.Module, task: Task, device: Device, *, threads: int = 
     try:
         file = quantise(model, task, threads=threads, scheme=scheme)
         exact = can_saturate(file) and not device.reachable
-        found = checked_on_training_data(file, task, threads=threads, exact_products=exact)
+        found = checked_on_training_data(file, model, task, threads=threads, exact_products=exact)
     except EvaluationError as error:
         return f"int8 could not be checked on this processor: {error}"
     if found.passed:

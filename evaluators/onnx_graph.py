@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 
 import numpy as np
 import onnx
@@ -71,3 +73,56 @@ def drop_unread(graph: onnx.GraphProto) -> None:
         read = outputs | {name for node in graph.node for name in node.input}
     for tensor in [t for t in graph.initializer if t.name not in read]:
         graph.initializer.remove(tensor)
+
+
+def rename(model: onnx.ModelProto, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
+    """Give a graph's inputs (old name to new) and outputs new names, in place; other values of such a name make room.
+
+    What a wrapper around the network added to the names (:class:`~espalier.evaluators.named_tensors.FlatNetwork`) goes.
+    """
+    graph = model.graph
+    wanted = dict(inputs)
+    # A network may return one of its inputs, or one tensor twice: each output is then a value of its own.
+    for value, name in zip(graph.output, outputs, strict=True):
+        if value.name in wanted:
+            graph.node.append(onnx.helper.make_node("Identity", [value.name], [f"{name}//copy"]))
+            value.name = f"{name}//copy"
+        wanted[value.name] = name
+    taken = set(wanted.values())
+
+    def new(name: str) -> str:
+        bare = _unwrapped(name)
+        return wanted.get(name) or (f"{bare}_" if bare in taken else bare)
+
+    _rename_all(graph, new)
+    for node in graph.node:
+        node.name = _unwrapped(node.name)
+
+
+def _unwrapped(name: str) -> str:
+    return name.removeprefix("network.") if not name.startswith("/network/") else name.removeprefix("/network")
+
+
+def _rename_all(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
+    for node in graph.node:
+        node.input[:] = [new(name) if name else "" for name in node.input]
+        node.output[:] = [new(name) if name else "" for name in node.output]
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _rename_all(body, new)
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = new(value.name)
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put each node behind those that it reads from, in place; graphs whose nodes hold bodies stay as they are."""
+    if has_bodies(graph):
+        return
+    producers = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    wanted = [{producers[name] for name in node.input if name in producers} for node in graph.node]
+    if any(max(before, default=-1) > i for i, before in enumerate(wanted)):
+        order = TopologicalSorter(dict(enumerate(wanted))).static_order()
+        nodes = [graph.node[i] for i in order]
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,19 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from ..spaces.inputs import Inputs, call, tensors_of
+from ..spaces.inputs import Inputs, call
 from .counting import element_bytes
 from .hardware.onnxruntime_session import open_session
 from .hardware.recording import evaluating, tensors_in
 from .int8_products import can_saturate
-from .onnx_export import onnx_feed
+from .onnx_export import feed_of_file
 from .quantisation import quantise
 from .quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
 from .task import Task
 
 
 class OnnxNetwork(nn.Module):
-    """Computes what an ONNX file computes in ONNX Runtime, sample by sample, as the file takes a batch of 1.
+    """Computes what an ONNX file computes in ONNX Runtime, sample by sample where the file takes a batch of 1.
 
     Sums of int8 products are those of the processors that the file is right on, whatever this one would make of them.
 
@@ -48,7 +48,8 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         exact = can_saturate(onnx) if exact_products is None else exact_products
         self._session = open_session(onnx, threads=threads, exact_products=exact)
-        self._used = {i.name for i in self._session.get_inputs()}
+        self._inputs = [i.name for i in self._session.get_inputs()]
+        self._any_batch = all(not i.shape or isinstance(i.shape[0], str) for i in self._session.get_inputs())
         self._names = [o.name for o in self._session.get_outputs()]
         with evaluating(like), torch.no_grad():
             self._structure = call(like, example_input)
@@ -57,15 +58,18 @@ class OnnxNetwork(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the outputs for inputs of any batch size."""
         inputs: Any = args[0] if self._one_tensor else kwargs or args
-        count = len(tensors_of(inputs)[0])
-        feed = {n: np.ascontiguousarray(array) for n, array in onnx_feed(inputs).items() if n in self._used}
-        rows = [self._single({n: _row(array, r, count) for n, array in feed.items()}) for r in range(count)]
-        joined = iter(_joined(parts) for parts in zip(*rows, strict=True))
+        feed = {n: np.ascontiguousarray(array) for n, array in feed_of_file(self._inputs, inputs).items()}
+        joined = iter(map(torch.from_numpy, self._run(feed)) if self._any_batch else self._by_row(feed))
         found = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
         return tree_map(lambda leaf: found.get(id(leaf), leaf), self._structure)
 
-    def _single(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(self._names, feed)
+    def _by_row(self, feed: dict[str, np.ndarray]) -> Iterator[torch.Tensor]:
+        count = max(len(array) for array in feed.values() if array.ndim)
+        rows = [self._run({n: _row(array, r, count) for n, array in feed.items()}) for r in range(count)]
+        return (_joined(parts) for parts in zip(*rows, strict=True))
+
+    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(output) for output in self._session.run(self._names, feed)]
 
 
 def _row(array: np.ndarray, row: int, count: int) -> np.ndarray:

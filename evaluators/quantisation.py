@@ -26,8 +26,12 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..spaces.inputs import random_like
 from .data import batches, single_inputs
+from .dynamic_export import export_dynamic
+from .export_probes import FEW_BATCHES
 from .folding import fold_batch_norm
 from .hardware.onnxruntime_session import open_session
+from .linear_fusion import fuse_linear
+from .named_tensors import named_inputs
 from .onnx_export import export_onnx, onnx_feed
 from .quantisation_scheme import DEFAULT_SCHEME, LARGEST_SAFE_WEIGHT, QuantisationScheme, scheme_called
 from .task import Inputs, Task
@@ -89,7 +93,7 @@ def scheme_of_recipe(recipe: Mapping[str, Any]) -> QuantisationScheme:
 
 
 def quantise(model: nn.Module, task: Task, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME) -> bytes:
-    """Return ``model`` as an int8 ONNX file for a batch of 1, calibrated on the task's training data.
+    """Return ``model`` as an int8 ONNX file with the task's dynamic axes, calibrated on its training data.
 
     Args:
         model: the network; it is not changed.
@@ -100,8 +104,8 @@ def quantise(model: nn.Module, task: Task, *, threads: int = 1, scheme: Quantisa
     Raises:
         EvaluationError: the network cannot be exported or quantised, or an activation is not finite.
     """
-    onnx_fp32 = export_onnx(model, task.example_input)
-    return quantise_onnx(onnx_fp32, calibration_feeds(task), threads=threads, scheme=scheme)
+    onnx_fp32 = export_dynamic(model, task, batches=FEW_BATCHES).file
+    return quantise_onnx(onnx_fp32, calibration_feeds(task, model), threads=threads, scheme=scheme)
 
 
 def quantise_for_timing(
@@ -113,12 +117,12 @@ def quantise_for_timing(
     return quantise_onnx(export_onnx(model, example_input), map(onnx_feed, drawn), threads=threads, scheme=scheme)
 
 
-def calibration_feeds(task: Task) -> Iterator[Feed]:
+def calibration_feeds(task: Task, model: nn.Module) -> Iterator[Feed]:
     """Yield the inputs that calibrate, by the names of the exported network's inputs."""
     generator = torch.Generator().manual_seed(RECIPE.seed)
     found = batches(task.train, name="train", task=task)
     for inputs in single_inputs(found, task.example_input, limit=RECIPE.samples, generator=generator):
-        yield onnx_feed(inputs)
+        yield {name: t.detach().cpu().numpy() for name, t in named_inputs(model, inputs).items()}
 
 
 def quantise_onnx(
@@ -197,7 +201,8 @@ def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
     onnxruntime.InferenceSession(onnx_fp32, options, providers=["CPUExecutionProvider"])
     model = onnx.load(str(path))
     fold_batch_norm(model)
-    return onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(model)
+    return onnx.shape_inference.infer_shapes(inferred) if fuse_linear(inferred) else inferred
 
 
 def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,9 @@ class Task:
     kept_bytes: int = KEPT_BYTES
     """How much memory samples take at most that are read from data sets once and kept, in each process; 0 keeps none,
     which data need that change in a way that reading a few samples twice does not show."""
+    dynamic: Mapping[str, Mapping[int, str]] | None = None
+    """Axes whose size varies besides the batch, by input, such as ``{"input_ids": {1: "length"}}``; exported files take
+    any size there. Unless given, axes are found whose size differs between the example and samples of the data."""
     reference: str | None = None
     """What loads the task again, such as ``digits`` or ``tasks.py:mine``; set by :func:`load_task`."""
     data: DataOfTask = field(default_factory=DataOfTask, init=False, repr=False, compare=False)

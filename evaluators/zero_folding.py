@@ -14,14 +14,20 @@ _STORED = {"Constant", "ConstantOfShape", "Expand", "Identity"}
 """What zeros come from."""
 
 
-def fold_zeros(model: onnx.ModelProto) -> int:
+def fold_zeros(model: onnx.ModelProto, *, sized: onnx.ModelProto | None = None) -> int:
     """Take out Add nodes of zeros, and Relu nodes behind another, in place, and return how many.
 
     An Add goes where the zeros do not make its other input larger.
+
+    Args:
+        model: the graph.
+        sized: the same graph at one size, in which zeros are known whose shape follows an input's.
     """
     if has_bodies(model.graph):
         return 0
-    folded = sum(_bypass(model.graph, node, _other(node, zeros)) for node, zeros in _additions_of_zeros(model))
+    own = {node.output[0]: node for node in model.graph.node if node.op_type == "Add"}
+    found = [(own.get(node.output[0]), zeros) for node, zeros in _additions_of_zeros(sized or model)]
+    folded = sum(_bypass(model.graph, n, _other(n, z)) for n, z in found if n is not None and z in n.input)
     producers = {name: node for node in model.graph.node for name in node.output}
     twice = [n for n in model.graph.node if n.op_type == "Relu" and _is_relu(producers.get(n.input[0]))]
     folded += sum(_bypass(model.graph, node, node.input[0]) for node in twice)

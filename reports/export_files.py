@@ -10,20 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import save
 from torch import nn
 
 from ..errors import EvaluationError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.device import Device
+from ..evaluators.named_tensors import named_inputs
 from ..evaluators.objectives import Constraint
-from ..evaluators.onnx_export import export_onnx, input_names
 from ..evaluators.onnx_network import Deployed, deploy
-from ..evaluators.task import Inputs, Task
+from ..evaluators.program_export import export_program
+from ..evaluators.task import Task
 from ..jsonfile import write_json, write_text
 from ..spaces.masks import NO_MASKS, Masks
 from ..spaces.pruning_types import PRUNING_TYPES
+from .export_shapes import shapes_of_int8, told, wants_fixed_sizes, write_fixed_twins, write_onnx
 from .int8 import int8_record
 from .manifest import CARD, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
@@ -80,19 +81,26 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
     write_json(folder / POLICY, policy.to_dict())
     write_json(folder / RANKINGS, _rankings_of(subject))
     _save_weights(subject.model, folder / WEIGHTS)
+    shapes: dict[str, dict[str, Any]] = {}
     if "onnx" in formats:
-        (folder / ONNX).write_bytes(export_onnx(subject.model, subject.task.example_input))
+        shapes |= write_onnx(subject.model, subject.task, folder)
     scheme = subject.device.quantisation_scheme
     deployed = deploy(subject.model, subject.task, policy.precision, threads=subject.threads, scheme=scheme)
     if deployed.onnx is not None:
         # Whatever the formats: it is what the run's numbers are of.
         (folder / ONNX_INT8).write_bytes(deployed.onnx)
+        shapes |= shapes_of_int8(deployed.onnx, shapes)
+    if wants_fixed_sizes(subject.device):
+        shapes |= write_fixed_twins(subject.task.example_input, folder)
     if "pt2" in formats:
-        _save_pt2(subject.model, subject.task.example_input, folder / PT2)
-    found = parities(subject.model, subject.task, folder, formats, True)  # trusted: written a moment ago
+        program = export_program(subject.model, subject.task)
+        write_program(program.file, folder / PT2)
+        shapes[PT2] = told(program)
+    # Trusted: written a moment ago.
+    found = parities(subject.model, subject.task, folder, formats, shapes, trust=True)
     _refuse_disparity(found)
-    manifest = _manifest(subject, deployed, found, formats, command_out, folder)
-    names = tuple(input_names(subject.task.example_input))
+    manifest = _manifest(subject, deployed, found, shapes, formats, command_out, folder)
+    names = tuple(named_inputs(subject.model, subject.task.example_input))
     write_text(folder / CARD, model_card(manifest, policy, names))
     dataclasses.replace(manifest, files=file_list(folder)).write(folder)
 
@@ -114,15 +122,6 @@ def _save_weights(model: nn.Module, path: Path) -> None:
     path.write_bytes(save(tensors))
 
 
-def _save_pt2(model: nn.Module, example_input: Inputs, path: Path) -> None:
-    if isinstance(example_input, Mapping):
-        program = torch.export.export(model, (), dict(example_input))
-    else:
-        arguments = example_input if isinstance(example_input, tuple) else (example_input,)
-        program = torch.export.export(model, arguments)
-    write_program(program, path)
-
-
 def _refuse_disparity(found: Mapping[str, Parity]) -> None:
     for name, result in found.items():
         if not result.passed:
@@ -139,6 +138,7 @@ def _manifest(
     subject: Subject,
     deployed: Deployed,
     found: Mapping[str, Parity],
+    shapes: Mapping[str, Mapping[str, Any]],
     formats: Sequence[str],
     out: Path,
     folder: Path,
@@ -180,6 +180,7 @@ def _manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         claims_of=ONNX if int8 is None and "onnx" in formats else WEIGHTS if int8 is None else ONNX_INT8,
         int8=int8,
+        shapes=shapes,
         files=file_list(folder),
     )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
 
-from ..errors import EspalierError
+from ..errors import EspalierError, EvaluationError, InputError, describe
 from ..evaluators.counting import count_params
-from ..evaluators.hardware.base import Cost, LayerCost
+from ..evaluators.export_check import ExportCheck, try_export
+from ..evaluators.hardware.base import Cost, CostModel, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
 from ..evaluators.sensitivity import Sensitivity, sensitivity
@@ -24,7 +25,7 @@ from ..spaces.rankings import rank
 from ..spaces.trace import trace
 from ..spaces.usage import params_of, removable_params, unused_layers
 from .diagnosis import Diagnosis, diagnose, untraceable
-from .reach import Effect, Reached, reach
+from .reach import Effect, Reach, Reached, reach
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Inspection:
     """What pruning all groups reaches: as far as it goes, and at half."""
     effects: tuple[Effect, ...]
     """What each group alone brings on the device, in the order of the groups."""
+    export: ExportCheck = field(default_factory=ExportCheck)
+    """What came of trying to export the network."""
     sensitivities: tuple[Sensitivity, ...] = ()
     """Where asked for: the accuracy left after each group alone is pruned, one entry per group."""
 
@@ -76,6 +79,7 @@ class Inspection:
             "type_notes": dict(self.type_notes),
             "groups": [self._group(group) for group in self.graph.groups],
             "frozen": [self._frozen(frozen) for frozen in self.graph.frozen],
+            "export": self.export.to_dict(),
             "unused_layers": list(self.unused),
             "unused_params": self.unused_params,
             "fixed_params": self.fixed_params,
@@ -124,7 +128,8 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
     model = task.model().eval()
     graph, failure = _traced(model, task)
     costs = cost_model_for(device, threads=threads)
-    found = reach(model, graph, task.example_input, costs)
+    exported = try_export(model, task)
+    found = _reach(model, graph, task, costs, exported)
     unused = () if failure else unused_layers(model, task.example_input)
     return Inspection(
         task=task.name,
@@ -142,8 +147,29 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
         fixed_params=count_params(model) - removable_params(model, graph),
         reached=found.reached,
         effects=found.effects,
+        export=exported,
         sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
     )
+
+
+def _reach(model: nn.Module, graph: Graph, task: Task, costs: CostModel, exported: ExportCheck) -> Reach:
+    """Return what pruning reaches, by costs that may be measured on the exported network.
+
+    Raises:
+        InputError: the network cannot be exported, and this device's costs need that.
+    """
+    try:
+        return reach(model, graph, task.example_input, costs)
+    except EvaluationError as error:
+        if exported.passed:
+            raise
+        raise InputError(
+            describe(
+                f"the network of task {task.name!r} cannot be exported: {exported.reason}",
+                expected="a network that can be exported, as its cost on this device is that of the file",
+                remedy=f"{exported.remedy} Or inspect it for a device whose costs are predicted.",
+            )
+        ) from error
 
 
 def _traced(model: nn.Module, task: Task) -> tuple[Graph, Diagnosis | None]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..evaluators.data import as_network_input, batches
 from ..evaluators.int8_check import ProductCheck, check_products
-from ..evaluators.onnx_export import onnx_feed
+from ..evaluators.named_tensors import named_inputs
 from ..evaluators.onnx_network import Deployed, deployed_file
 from ..evaluators.quantisation import Recipe, digest
 from ..evaluators.quantisation_scheme import QuantisationScheme
@@ -73,7 +73,8 @@ def products_of(deployed: Deployed, task: Task, *, threads: int) -> ProductCheck
     """
     if deployed.onnx is None:
         return None
-    feeds = map(onnx_feed, validation_inputs(task, PARITY_INPUTS))
+    named = (named_inputs(deployed.model, inputs) for inputs in validation_inputs(task, PARITY_INPUTS))
+    feeds = ({name: tensor.detach().cpu().numpy() for name, tensor in each.items()} for each in named)
     return check_products(deployed.onnx, feeds, threads=threads)
 
 

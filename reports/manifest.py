@@ -24,6 +24,8 @@ RANKINGS = "rankings.json"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 ONNX_INT8 = "model.int8.onnx"
+ONNX_FIXED = "model.fixed.onnx"
+ONNX_INT8_FIXED = "model.int8.fixed.onnx"
 PT2 = "model.pt2"
 CARD = "README.md"
 
@@ -79,6 +81,10 @@ class Manifest:
     int8: Mapping[str, Any] | None = None
     """How the int8 file was made, its digest, the digest of the run's own, and its agreement with fp32; ``None`` at
     fp32."""
+    shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What each program takes, by its file: ``dynamic`` (the axes of its inputs that vary, by their names), ``fixed``
+    (why others do not) and ``tried`` (the sizes at which it was compared with PyTorch). Older exports have none: they
+    take a batch of 1."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
 
@@ -105,7 +111,7 @@ class Manifest:
         content = read_json(folder / MANIFEST, version=VERSION)
         del content["version"]
         known = {f.name for f in dataclasses.fields(cls)}
-        optional = {"claims_of", "int8"}
+        optional = {"claims_of", "int8", "shapes"}
         content = {"claims_of": ONNX, "int8": None, **content}
         missing = sorted(known - content.keys() - optional)
         if missing:

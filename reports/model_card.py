@@ -11,8 +11,21 @@ from ..evaluators.task_loading import is_built_in
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
+from .export_shapes import sizes_in_words
 from .int8 import recorded_agreement
-from .manifest import CARD, MANIFEST, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest
+from .manifest import (
+    CARD,
+    MANIFEST,
+    ONNX,
+    ONNX_FIXED,
+    ONNX_INT8,
+    ONNX_INT8_FIXED,
+    POLICY,
+    PT2,
+    RANKINGS,
+    WEIGHTS,
+    Manifest,
+)
 from .parity import TOLERANCE
 from .precision import costs_precision
 
@@ -173,6 +186,8 @@ model = torch.export.load("{PT2}").module()
 _DESCRIPTIONS = {
     ONNX: "the network for ONNX Runtime and other runtimes, at fp32",
     ONNX_INT8: "the network for ONNX Runtime and other runtimes, at int8",
+    ONNX_FIXED: "the same network as `model.onnx` at one size, for runtimes that take no other",
+    ONNX_INT8_FIXED: "the same network as `model.int8.onnx` at one size, for runtimes that take no other",
     PT2: "the network as a program of `torch.export`",
     WEIGHTS: "parameters and buffers of the pruned network",
     POLICY: "what is kept of each group",
@@ -202,11 +217,15 @@ def _limits(m: Manifest) -> str:
     return f"""## Limits
 
 - {measured}
-- The exported programs take a batch of 1, as latency was measured; the PyTorch network takes any batch.
+{_sizes(m)}- Latency was measured at a batch of 1 of the example's size, every axis held to it.
 - Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
 {_int8_limits(m)}- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups
   of people more than the mean shows: evaluate it on what matters to you before using it.
 """
+
+
+def _sizes(m: Manifest) -> str:
+    return "".join(f"- {line}\n" for line in sizes_in_words(m.shapes))
 
 
 def _int8_limits(m: Manifest) -> str:

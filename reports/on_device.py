@@ -16,6 +16,7 @@ from ..evaluators.hardware.remote.kit import Kit, KitMember, pack_members, read_
 from ..evaluators.hardware.remote.results import Results, Timed, read_results
 from ..evaluators.onnx_export import export_onnx
 from ..evaluators.onnx_network import deploy
+from ..evaluators.onnx_pinning import pinned
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
 from ..jsonfile import read_json, write_json
@@ -152,7 +153,10 @@ def _member(run: Run, configuration: Configuration, task: Task, dense: nn.Module
     threads = run.info.options.threads_per_worker
     scheme = load_device(run.info.options.device).quantisation_scheme
     file = deploy(rebuilt.model, task, configuration.policy.precision, threads=threads, scheme=scheme).onnx
-    return KitMember(configuration.policy, configuration.trial, file or export_onnx(rebuilt.model, task.example_input))
+    # A kit's inputs are of one size, and called as the fixed export calls them.
+    example = task.example_input
+    fixed = export_onnx(rebuilt.model, example) if file is None else pinned(file, example)
+    return KitMember(configuration.policy, configuration.trial, fixed)
 
 
 def _check_precisions(run: Run) -> None:

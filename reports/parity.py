@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ..evaluators.hardware.onnxruntime_session import open_session
-from ..evaluators.onnx_export import onnx_feed
+from ..evaluators.named_tensors import named_outputs
+from ..evaluators.onnx_export import feed_of_file
 from ..evaluators.task import Inputs
-from ..spaces.inputs import call, random_like, tensors_of
+from ..spaces.inputs import call, random_like
 from .pt2_archive import read_pt2
 from .pt2_program import Pt2Program
 
@@ -47,13 +48,13 @@ class Parity:
 def parity(
     model: nn.Module, forward: Forward, *, random_inputs: Sequence[Inputs], real_inputs: Sequence[Inputs]
 ) -> Parity:
-    """Compare ``forward`` with ``model`` on single samples.
+    """Compare ``forward`` with ``model``.
 
     Args:
         model: the PyTorch network, in eval mode.
-        forward: computes the exported network's outputs for one input (a batch of 1).
+        forward: computes the exported network's outputs for one input.
         random_inputs: drawn inputs, a batch of 1 each.
-        real_inputs: samples of the validation set, a batch of 1 each.
+        real_inputs: samples of the validation set, a batch of 1 each, and such of other sizes.
     """
     expected_forward = torch_forward(model)
     worst, scale = 0.0, 0.0
@@ -83,9 +84,10 @@ def torch_forward(model: nn.Module) -> Forward:
 def onnx_forward(onnx_file: Path) -> Forward:
     """Return the forward pass of an ONNX file in ONNX Runtime on the CPU, set up as latencies are measured."""
     session = open_session(onnx_file.read_bytes(), threads=1)
+    names = [i.name for i in session.get_inputs()]
 
     def forward(inputs: Inputs) -> list[np.ndarray]:
-        return [np.asarray(output, dtype=np.float64) for output in session.run(None, onnx_feed(inputs))]
+        return [np.asarray(output, dtype=np.float64) for output in session.run(None, feed_of_file(names, inputs))]
 
     return forward
 
@@ -114,4 +116,4 @@ def random_inputs(example_input: Inputs, count: int, *, seed: int = 0) -> list[A
 
 
 def _arrays(outputs: Any) -> list[np.ndarray]:
-    return [tensor.detach().to(torch.float64).numpy() for tensor in tensors_of(outputs)]
+    return [tensor.detach().to(torch.float64).numpy() for tensor in named_outputs(outputs).values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,11 @@ from ..evaluators.sparse_size import with_sparse_size
 from ..evaluators.task import Inputs, Task
 from ..spaces.inputs import map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
+from .export_shapes import fitting_inputs
 from .manifest import ONNX, PT2
 from .parity import Parity, onnx_forward, parity, pt2_forward, random_inputs
 
+FILES = {"onnx": ONNX, "pt2": PT2}
 PARITY_INPUTS = 16
 """Random inputs, and as many real ones, on which exported files are compared with PyTorch."""
 
@@ -93,17 +95,26 @@ def latency_of_export(
 
 
 def parities(
-    model: nn.Module, task: Task, folder: Path, formats: Sequence[str], trust: bool = False
+    model: nn.Module,
+    task: Task,
+    folder: Path,
+    formats: Sequence[str],
+    shapes: Mapping[str, Mapping[str, Any]],
+    *,
+    trust: bool = False,
 ) -> dict[str, Parity]:
     """Compare each exported program in ``folder`` with the PyTorch network on random and on validation inputs.
 
-    With ``trust``, ``model.pt2`` is loaded by PyTorch, which executes what the file says.
+    ``shapes`` are the manifest's: a program is also compared at other sizes of what varies in it. With ``trust``,
+    ``model.pt2`` is loaded by PyTorch, which executes what the file says.
     """
     drawn = random_inputs(task.example_input, PARITY_INPUTS)
     real = validation_inputs(task, PARITY_INPUTS)
     forwards = {"onnx": lambda: onnx_forward(folder / ONNX), "pt2": lambda: pt2_forward(folder / PT2, trust=trust)}
     return {
-        name: parity(model, make(), random_inputs=drawn, real_inputs=real)
+        name: parity(
+            model, make(), random_inputs=drawn, real_inputs=fitting_inputs(model, task, real, shapes.get(FILES[name]))
+        )
         for name, make in forwards.items()
         if name in formats
     }

@@ -132,7 +132,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task, *, trust: bool) -> tup
     scored = _score_checks(manifest, scores(deployed.network, task), task)
     return (
         _data_check(manifest, task, scores_hold=all(check.passed for check in scored)),
-        *_parity_checks(manifest, parities(model, task, folder, computed, trust=trust)),
+        *_parity_checks(manifest, parities(model, task, folder, computed, manifest.shapes, trust=trust)),
         *_product_checks(manifest, deployed, task, reachable=device.reachable),
         *_int8_checks(manifest, deployed, task),
         *scored,

@@ -17,7 +17,10 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
 from ..evaluators.task_reference import absolute_reference
 
-MAY_CHANGE_ON_RESUME = ("trials", "budget", "workers", "threads", "data", "start", "calibrate", "baselines", "patience")
+MAY_CHANGE_ON_RESUME = (
+    "trials", "budget", "workers", "threads", "data", "start", "calibrate", "baselines", "patience",
+    "export_check",
+)  # fmt: skip
 """Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
 what lies there is checked through its fingerprint. ``start`` only grows."""
 
@@ -71,6 +74,8 @@ class SearchOptions(BaseModel):
     """Whether this machine is calibrated for the network; ``None``: where that pays."""
     baselines: bool = False
     """Whether uniform pruning is run beside the search, at equal budget, to hold its front against."""
+    export_check: bool = True
+    """Whether the export is tried before the search; what cannot be exported is refused."""
     start: tuple[dict[str, Any], ...] = ()
     """Policies to try first, as ``policies/N.json`` stores them; given as such, as files or as :class:`Policy`. Kept by
     value: a resumed search needs no file."""

@@ -55,6 +55,7 @@ def run_search(
     start: Sequence[str | Path | Policy | Mapping[str, Any]] = (),
     baselines: bool = False,
     patience: int | None = None,
+    export_check: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Search for configurations of ``task`` that no other beats, and return the run.
@@ -89,6 +90,7 @@ def run_search(
         baselines: whether uniform pruning is run beside the search, once it is over and at equal budget, to hold its
             front against (:attr:`~espalier.search.run_folder.Run.baselines`).
         patience: how many candidates in a row may leave the front's hypervolume as it is before no more are tried.
+        export_check: whether the export is tried on the dense network first; one that cannot be exported is refused.
         clock: what the budget is counted by, from this call on; ``time.process_time`` counts the CPU seconds of one
             worker.
 
@@ -121,6 +123,7 @@ def run_search(
         ladder=ladder,
         baselines=baselines,
         patience=patience,
+        export_check=export_check,
     )
     folder = Path(out)
     check_target(folder, resume=resume)

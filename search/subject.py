@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InputError, describe
+from ..evaluators.export_check import check_export
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
@@ -115,6 +116,8 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     found = load_task(task, data=data) if isinstance(task, str) else task
     notes = check_task(found)
     model = found.model().eval()
+    if options.export_check:
+        check_export(model, found)
     graph = trace(model, found.example_input, freeze=found.freeze)
     int8 = "int8" in options.precision
     space = SearchSpace(

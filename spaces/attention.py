@@ -7,6 +7,7 @@ arXiv:1706.03762.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -158,6 +159,17 @@ def free_heads_(module: nn.Module) -> None:
     module.num_heads = query.shape[0] // (3 if packed is not None else 1) // module.head_dim
     # What PyTorch's transformer layers ask before they take the fused kernel.
     module._qkv_same_embed_dim = False
+
+
+def with_free_heads(model: nn.Module) -> nn.Module | None:
+    """Return a copy whose attention computes the same by :class:`HeadAttention`; ``None`` if there is none to free."""
+    if not any(type(module) is nn.MultiheadAttention for module in model.modules()):
+        return None
+    freed = copy.deepcopy(model)
+    for module in freed.modules():
+        free_heads_(module)
+    update_transformers_(freed)
+    return freed
 
 
 def with_proved_heads(

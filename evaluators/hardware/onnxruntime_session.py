@@ -37,6 +37,7 @@ def open_session(
     profile_prefix: str | None = None,
     exact_products: bool = False,
     literal: bool = False,
+    quiet: bool = False,
 ) -> Any:
     """Return a session on the CPU that runs kernels one after the other, each on ``threads`` threads.
 
@@ -49,6 +50,7 @@ def open_session(
         exact_products: whether an x86 processor without VNNI is to sum int8 products as one with VNNI does, in more
             time: the runtime then stores int8 weights as uint8.
         literal: whether nodes are run one by one as they stand in the file, none fused: int8 in fp32.
+        quiet: whether what is raised anyway is kept from the error stream.
 
     Raises:
         EvaluationError: ONNX Runtime refuses the network.
@@ -61,7 +63,7 @@ def open_session(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_DISABLE_ALL if literal else levels.ORT_ENABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if quiet else 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     if exact_products:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..counting import count_params, size_bytes
+from ..onnx_pinning import pinned
 from ..quantisation import int8_elements, quantise_for_timing
 from ..task import Inputs
 from .base import Cost, LayerCost
@@ -117,6 +118,7 @@ class VelaModel(OneByOne):
         graph = record_kernels(model, example_input, fuse_additions=self.device.fuses_additions)
         # At fp32 the file given, if any, is not the one that is deployed; one made here has the same costs.
         given = onnx if onnx is not None and int8_elements(onnx) else None
-        file = given or quantise_for_timing(model, example_input, scheme=self.device.quantisation_scheme)
+        scheme = self.device.quantisation_scheme
+        file = pinned(given, example_input) if given else quantise_for_timing(model, example_input, scheme=scheme)
         report = compile_network(tflite_file(file), self.device.vela)
         return _Compiled(graph, file, report)

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from espalier import Task
+
+_SPEC = importlib.util.spec_from_file_location("espalier_test_varying", Path(__file__).with_name("varying.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+sys.modules["espalier_test_varying"] = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(sys.modules["espalier_test_varying"])
 
 
 def build_network(width: int = 16) -> nn.Module:
