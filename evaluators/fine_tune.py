@@ -13,11 +13,10 @@ from ..errors import EvaluationError, describe
 from ..spaces.inputs import channels_last, map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
 from .data import Batch, as_network_input, batches
+from .losses import loss_of
 from .mixed_precision import MixedPrecision
 from .task import Task
-
-_WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises to its peak; then it falls along a cosine to zero."""
+from .training_recipe import TrainingRecipe, training_recipe
 
 
 def fine_tune(
@@ -25,9 +24,8 @@ def fine_tune(
 ) -> nn.Module:
     """Train ``model`` in place on ``samples`` training samples and return it in eval mode.
 
-    SGD with Nesterov momentum 0.9, weight decay 1e-4, a one-cycle learning rate that peaks at ``task.learning_rate``
-    and gradients clipped to norm 5; in bfloat16 where the processor gains from it. All randomness comes from
-    ``generator``; the global one is left as it was.
+    With the optimiser, learning rate, schedule and clipping of :func:`~.training_recipe.training_recipe`; in bfloat16
+    where the processor gains from it. All randomness comes from ``generator``; the global one is left as it was.
 
     Weights that ``masks`` holds at zero get no gradient and are zeroed again after each step. A task's own loop knows
     nothing of them: what it made of them is zeroed at its end.
@@ -61,37 +59,36 @@ def _masked(model: nn.Module, masks: Masks) -> nn.Module:
 
 def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generator, masks: Masks) -> nn.Module:
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=task.learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    steps = math.ceil(samples / task.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
+    recipe, loss_function = training_recipe(model, task), loss_of(task)
+    optimizer = recipe.build(parameters)
+    schedule = recipe.scheduler(optimizer, math.ceil(samples / task.batch_size))
     model.train()
     forward = MixedPrecision(model)
     for inputs, targets in shuffled_batches(task, samples, generator):
         optimizer.zero_grad(set_to_none=True)
-        loss = task.loss(forward(inputs), targets)
+        loss = loss_function(forward(inputs), targets)
         if not torch.isfinite(loss):
             raise EvaluationError(
                 describe(
                     f"loss {float(loss.detach())} while fine-tuning",
                     expected="a finite number",
-                    remedy=f"Lower the task's learning_rate (now {task.learning_rate}).",
+                    remedy=f"Lower the learning rate ({_rate(recipe)}).",
                 )
             )
         loss.backward()
         masks.zero_gradients_(model)
-        nn.utils.clip_grad_norm_(parameters, 5.0)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         optimizer.step()
         masks.zero_(model)
         schedule.step()
     return model.eval()
 
 
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at ``step`` of ``steps``."""
-    rise = max(1, round(_WARM_UP * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+def _rate(recipe: TrainingRecipe) -> str:
+    if recipe.learning_rate is None:
+        return "of the task's own optimizer"
+    return f"the task's learning_rate, now {recipe.learning_rate:g} for {recipe.optimizer}"
 
 
 def shuffled_batches(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -11,9 +11,11 @@ from torch import nn
 from ..errors import EspalierError, TaskError, describe
 from ..spaces.inputs import call
 from .data import as_network_input, batches, fingerprint_of_data
-from .metrics import metric_of
+from .losses import loss_of
 from .scoring import score
 from .task import Task
+from .task_measure import measure_of
+from .training_recipe import training_recipe
 
 _PROBE = 32
 
@@ -25,8 +27,8 @@ def check_task(task: Task) -> None:
         TaskError: the network fails, data are empty or mismatched, or loss or metric are no finite numbers.
         UnknownNameError: the metric is unknown; near names are suggested.
     """
-    if isinstance(task.metric, str):
-        metric_of(task.metric)
+    measure_of(task)
+    loss_of(task)
     model = _built(task)
     with torch.no_grad():
         _attempt(lambda: call(model, task.example_input), task, "the forward pass on example_input")
@@ -38,6 +40,8 @@ def check_task(task: Task) -> None:
             raise TaskError(
                 describe(f"task {task.name!r} has no {name} data", expected="data", remedy=f"Give {name}=.")
             )
+    if task.fine_tune is None:
+        training_recipe(model, task).build(p for p in model.parameters() if p.requires_grad)
     _check_loss(model, task)
     _check_metric(model, task)
 
@@ -86,7 +90,7 @@ def _check_loss(model: nn.Module, task: Task) -> None:
 
 
 def _loss(model: nn.Module, task: Task, inputs: Any, targets: Any) -> float:
-    return float(task.loss(call(model, as_network_input(inputs, task.example_input)), targets))
+    return float(loss_of(task)(call(model, as_network_input(inputs, task.example_input)), targets))
 
 
 def _check_metric(model: nn.Module, task: Task) -> None:
