@@ -9,6 +9,8 @@ from typing import Any
 
 LOG = "log.jsonl"
 _STARTS = ("started", "resumed")
+DOUBT_EVENT = "direction doubted"
+"""Says that the metric seems to improve in the wrong direction."""
 BASELINE_EVENT = "baseline"
 """First word of events that are no part of the search, and whose time is not its time."""
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from ..evaluators.measure import measured
 from ..evaluators.quantisation import RECIPE
 from ..evaluators.request import Evaluation
 from .attainable import check_constraints, check_objectives
@@ -22,7 +23,7 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
     """
     dense = evaluator.dense()
     constraints = (*options.parsed_constraints, *subject.limits)
-    check_objectives(options.parsed_objectives, dense.metrics, subject.device_name)
+    check_objectives(measured(options.parsed_objectives, subject.measure), dense.metrics, subject.device_name)
     check_constraints(constraints, subject.space, evaluator, dense.metrics)
     return RunInfo(
         task_reference=subject.task_reference,
@@ -39,6 +40,8 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
         dense=_dense_network(dense),
         graph=GraphSummary.of(subject.space.graph),
         quantisation=quantisation_of(options),
+        metric=subject.measure,
+        training=subject.training,
     )
 
 

@@ -14,6 +14,7 @@ from ..errors import InputError, describe
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Constraint, objective
 from ..evaluators.ranking_samples import ranking_samples
 from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
@@ -21,6 +22,8 @@ from ..evaluators.task import Task
 from ..evaluators.task_checks import check_task, data_fingerprint
 from ..evaluators.task_evaluator import TaskEvaluator
 from ..evaluators.task_loading import load_task
+from ..evaluators.task_measure import measure_of
+from ..evaluators.training_recipe import training_recipe
 from ..spaces.criteria import CRITERIA
 from ..spaces.fingerprint import weights_digest
 from ..spaces.groups import Graph
@@ -29,6 +32,7 @@ from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
+from .direction import doubt_direction
 from .given_policies import given_policies
 from .options import SearchOptions
 from .screen import CostScreen, make_screen
@@ -88,6 +92,14 @@ class Subject:
     """The user's own starting points."""
     screen: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostScreen | None] | None = None
     """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
+    measure: Measure = ACCURACY
+    """What the score is."""
+    training: Mapping[str, Any] | None = None
+    """What the built-in loop fine-tunes with; ``None`` where the task brings a loop of its own."""
+    training_note: str = ""
+    """The same in a sentence."""
+    doubt: str | None = None
+    """Why the metric's direction may be wrong; ``None`` where it seems right, or a search goes on."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -120,6 +132,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     )
     _check_prunable(space)
     given = given_policies(options.start, space)
+    recipe = training_recipe(model, found) if found.fine_tune is None else None
     ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
     return Subject(
         task_name=found.name,
@@ -140,6 +153,10 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         limits=_limits(device, options.types),
         given=given,
         screen=partial(make_screen, found, graph, device, options),
+        measure=measure_of(found),
+        training=None if recipe is None else recipe.to_dict(),
+        doubt=None if rankings else doubt_direction(model, found, space, ranked, measure_of(found)),
+        training_note="" if recipe is None else recipe.note,
     )
 
 

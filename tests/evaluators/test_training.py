@@ -14,6 +14,7 @@ from torch import nn
 from espalier.errors import EvaluationError
 from espalier.evaluators.batch_norm import recalibrate
 from espalier.evaluators.fine_tune import fine_tune, shuffled_batches
+from espalier.evaluators.schedules import SCHEDULES, factor
 from espalier.evaluators.scoring import score
 
 
