@@ -25,7 +25,7 @@ def verify(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Load an export afresh and check files, parity, accuracy, latency and size; exit with 1 where a check fails."""
+    """Load an export afresh and check files, parity, score, latency and size; exit with 1 where a check fails."""
     from ..evaluators.task_loading import load_task
     from ..reports.verify import verify as check
     from .tables import VERIFICATION_COLUMNS, verification_rows

@@ -123,6 +123,4 @@ ACCURACY = Measure()
 
 def measured(objectives: tuple[Objective, ...], measure: Measure) -> tuple[Objective, ...]:
     """Return the objectives with the score's direction and unit put right."""
-    return tuple(
-        replace(o, direction=measure.direction, unit=measure.unit) if o.is_score else o for o in objectives
-    )
+    return tuple(replace(o, direction=measure.direction, unit=measure.unit) if o.is_score else o for o in objectives)

@@ -35,8 +35,8 @@ class Task:
     """``(outputs, targets)`` to a scalar tensor. The default follows the metric: see :func:`~.losses.loss_of`."""
     metric: Any = "accuracy"
     """A name (``accuracy``, ``top5``, ``macro-f1``, ``auc``, ``rmse``, ``mae``, ``r2``, ``miou``, ``perplexity``); a
-    function ``(outputs, targets)`` to a number; or a class or an object with ``reset``, ``update`` and ``compute``, such
-    as of torchmetrics. All but functions take in one batch after the other."""
+    function ``(outputs, targets)`` to a number; or a class or an object with ``reset``, ``update`` and ``compute``,
+    such as of torchmetrics. All but functions take in one batch after the other."""
     metric_name: str | None = None
     """What people call the metric, such as ``RMSE``; ``None`` for its own name."""
     direction: Direction | None = None

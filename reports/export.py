@@ -165,7 +165,7 @@ def refuse_other_data(run: Run, task: Task) -> None:
         raise InputError(
             describe(
                 f"the data of task {task.name!r} have fingerprint {found}, {run.path} has {run.info.data_fingerprint}",
-                expected="the data that was searched with, as the accuracies are of it",
+                expected="the data that was searched with, as the scores are of it",
                 remedy="Restore it, or name its folder with --data.",
             )
         )

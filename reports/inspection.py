@@ -13,9 +13,11 @@ from ..evaluators.counting import count_params
 from ..evaluators.hardware.base import Cost, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.sensitivity import Sensitivity, sensitivity
 from ..evaluators.task import Task
 from ..evaluators.task_evaluator import TaskEvaluator
+from ..evaluators.task_measure import measure_of
 from ..evaluators.threads import torch_threads
 from ..spaces.fingerprint import fingerprint
 from ..spaces.groups import FrozenGroup, Graph, Group
@@ -56,7 +58,9 @@ class Inspection:
     effects: tuple[Effect, ...]
     """What each group alone brings on the device, in the order of the groups."""
     sensitivities: tuple[Sensitivity, ...] = ()
-    """Where asked for: the accuracy left after each group alone is pruned, one entry per group."""
+    """Where asked for: the score left after each group alone is pruned, one entry per group."""
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     def widths(self, group: Group) -> tuple[int, ...]:
         """Return the channel counts that the device makes worth keeping in ``group``."""
@@ -83,6 +87,7 @@ class Inspection:
             "reachable": [reached.to_dict() for reached in self.reached],
             "layers": [asdict(layer) for layer in self.layers],
             "note": self.note,
+            "metric": self.measure.to_dict(),
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
@@ -114,7 +119,7 @@ def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivi
         task: the task, checked already.
         device: the target.
         threads: of the runtime, where it is measured here.
-        with_sensitivity: also prune each group alone by half and tell the accuracy, which takes a validation per group.
+        with_sensitivity: also prune each group alone by half and tell the score, which takes a validation per group.
     """
     with torch_threads(threads):
         return _inspect(task, device, threads, with_sensitivity)
@@ -143,6 +148,7 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
         reached=found.reached,
         effects=found.effects,
         sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
+        measure=measure_of(task),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, describe
+from ..evaluators.measure import Measure
 from ..evaluators.task import Inputs
 from ..jsonfile import read_json, write_json
 
@@ -77,8 +78,15 @@ class Manifest:
     int8: Mapping[str, Any] | None = None
     """How the int8 file was made, its digest, the digest of the run's own, and its agreement with fp32; ``None`` at
     fp32."""
+    metric: Mapping[str, Any] | None = None
+    """What the score is, as in ``front.json``; ``None``, as in exports of before it was stored, is accuracy."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
+
+    @property
+    def measure(self) -> Measure:
+        """What the score is."""
+        return Measure.from_dict(self.metric)
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json`` into ``folder``."""
@@ -98,7 +106,7 @@ class Manifest:
         content = read_json(folder / MANIFEST, version=VERSION)
         del content["version"]
         known = {f.name for f in dataclasses.fields(cls)}
-        optional = {"claims_of", "int8"}
+        optional = {"claims_of", "int8", "metric"}
         missing = sorted(known - content.keys() - optional)
         if missing:
             raise InputError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ..evaluators.objectives import Constraint
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
@@ -43,7 +46,8 @@ def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...])
 
 
 def _introduction(m: Manifest) -> str:
-    constraints = f" within {', '.join(f'`{c}`' for c in m.constraints)}" if m.constraints else ""
+    named = [f"`{fmt.constraint(Constraint.parse(text), m.measure)}`" for text in m.constraints]
+    constraints = f" within {', '.join(named)}" if named else ""
     return f"""# {m.task}, pruned for {m.device}
 
 A smaller version of the network of the task `{m.task}`, made by Espalier {m.versions.get("espalier", "")}:
@@ -61,8 +65,8 @@ Export it from its run again, or make the run again:
 
 def _numbers(m: Manifest) -> str:
     rows = [
-        f"| {fmt.label(name)} | {fmt.metric(name, m.dense.get(name))} | {fmt.metric(name, m.claimed.get(name))} | "
-        f"{fmt.change(name, m.claimed.get(name), m.dense.get(name))} | {fmt.metric(name, m.measured.get(name))} |"
+        f"| {fmt.label(name, m.measure)} | {_shown(m, name, m.dense)} | {_shown(m, name, m.claimed)} | "
+        f"{fmt.change(name, m.claimed.get(name), m.dense.get(name), m.measure)} | {_shown(m, name, m.measured)} |"
         for name in _METRICS
         if m.claimed.get(name) is not None and (name != "dense_size_bytes" or _encoded(m))
     ]
@@ -75,12 +79,25 @@ def _numbers(m: Manifest) -> str:
 {chr(10).join(rows)}
 
 - What is claimed ("this network") is {source}; `espalier verify` checks it.
-- Accuracy, latency, size and memory are of `{m.claims_of}`, at {m.precision}; the dense network's are at fp32.
+- {_title(m)}, latency, size and memory are of `{m.claims_of}`, at {m.precision}; the dense network's are at fp32.
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
   ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
-- Validation accuracy steered the search; test accuracy was read afterwards.
+- {_title(m)}: {"higher" if m.measure.higher_is_better else "lower"} is better{_unit(m)}. On validation data it
+  steered the search; on test data it was read afterwards.
 """
+
+
+def _shown(m: Manifest, name: str, metrics: Mapping[str, float | None]) -> str:
+    return fmt.metric(name, metrics.get(name), m.measure)
+
+
+def _title(m: Manifest) -> str:
+    return f"{m.measure.name[:1].upper()}{m.measure.name[1:]}"
+
+
+def _unit(m: Manifest) -> str:
+    return f", in {m.measure.unit}" if m.measure.unit else ""
 
 
 def _encoded(m: Manifest) -> bool:
@@ -183,7 +200,7 @@ def _limits(m: Manifest) -> str:
 - {measured}
 - The exported programs take a batch of 1, as latency was measured; the PyTorch network takes any batch.
 - Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
-{_int8_limits(m)}- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups
+{_int8_limits(m)}- {_title(m)} is that of the task's own data and metric. Pruning can harm some classes or groups
   of people more than the mean shows: evaluate it on what matters to you before using it.
 """
 
@@ -197,7 +214,7 @@ def _int8_limits(m: Manifest) -> str:
     return f"""- `{ONNX_INT8}` was quantised after training: weights {recipe["weights"]};
   activations {recipe["activations"]}, their ranges by {recipe["calibration"]} on {recipe["samples"]} training samples
   (seed {recipe["seed"]}). On {validated} it{share} differs by at most {found.relative:.1e} of the largest output.
-  On x86 processors without VNNI, sums of its products may saturate and accuracy be lower: verify there.
+  On x86 processors without VNNI, sums of its products may saturate and the score be worse: verify there.
 """
 
 

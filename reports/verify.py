@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.onnx_network import Deployed
 from ..evaluators.quantisation import digest as digest_of
 from ..evaluators.quantisation import quantise
@@ -24,7 +25,8 @@ from .parity import TOLERANCE, Parity
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 
 SCORE_NOISE = 1e-3
-"""Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
+"""Allowed where a score is compared, of a share on top of one sample: sums in another order can move last digits.
+Absolute for shares, else relative."""
 LATENCY_ATTEMPTS = 3
 """A claim is refuted only where it fails so many measurements: other programs disturb single ones."""
 PREDICTION_NOISE = 1e-6
@@ -51,6 +53,8 @@ class Verification:
 
     folder: Path
     checks: tuple[Check, ...]
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     @property
     def passed(self) -> bool:
@@ -59,7 +63,8 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
-        return {"folder": str(self.folder), "passed": self.passed, "checks": [_plain(check) for check in self.checks]}
+        about = {"folder": str(self.folder), "passed": self.passed, "metric": self.measure.to_dict()}
+        return {**about, "checks": [_plain(check) for check in self.checks]}
 
 
 def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = None) -> Verification:
@@ -79,10 +84,10 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
     manifest = Manifest.read(folder)
     digests = _digests(manifest, folder)
     if not all(check.passed for check in digests):
-        return Verification(folder, digests)
+        return Verification(folder, digests, manifest.measure)
     with torch_threads(manifest.threads):
         found = _checks(manifest, folder, task or task_of(manifest, folder, data=data))
-    return Verification(folder, (*digests, *found))
+    return Verification(folder, (*digests, *found), manifest.measure)
 
 
 def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
@@ -119,7 +124,7 @@ def _plain(check: Check) -> dict[str, Any]:
 def _data_check(manifest: Manifest, task: Task) -> Check:
     found = data_fingerprint(task)
     same = found == manifest.data_fingerprint
-    note = "" if same else "accuracies are claimed of other data; see --data"
+    note = "" if same else "scores are claimed of other data; see --data"
     return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same, note)
 
 
@@ -175,7 +180,9 @@ def _score_checks(manifest: Manifest, found: Mapping[str, float | None], task: T
         if claimed is None or value is None:
             # A search that was interrupted has read no test accuracy; the export then claims its own.
             continue
-        tolerance = 1 / batches(data, name=name).samples + SCORE_NOISE
+        share = manifest.measure.share
+        # Of a share one sample more or less may be right; any other score moves by its last digits alone.
+        tolerance = 1 / batches(data, name=name).samples + SCORE_NOISE if share else SCORE_NOISE * abs(claimed)
         checks.append(Check(name, claimed, value, tolerance, abs(value - claimed) <= tolerance))
     return tuple(checks)
 

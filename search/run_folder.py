@@ -25,7 +25,7 @@ from ..jsonfile import read_json, write_json
 from . import journal
 from .audit_record import Audit, AuditedNetwork, read_audit
 from .baseline_record import Baseline, read_baselines
-from .event_log import LOG, EventLog
+from .event_log import DOUBT_EVENT, LOG, EventLog
 from .finished_networks import FINISHED, read_finished, with_final_numbers, write_finished
 from .options import SearchOptions
 from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
@@ -35,6 +35,7 @@ FRONT = "front.json"
 RANKINGS = "rankings.json"
 
 __all__ = [
+    "DOUBT_EVENT",
     "FINISHED",
     "Audit",
     "AuditedNetwork",

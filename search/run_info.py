@@ -108,7 +108,7 @@ class RunInfo:
     metric: Measure = ACCURACY
     """What the score is; accuracy in runs of before it was stored."""
     training: Mapping[str, Any] | None = None
-    """What the built-in loop fine-tunes with; ``None`` where the task brings a loop of its own, or it was not stored."""
+    """What the built-in loop fine-tunes with; ``None`` where it was not stored, or the task brings its own loop."""
 
     @property
     def model_fingerprint(self) -> str:

@@ -47,7 +47,7 @@ class AUC(BuiltInMetric):
 
 
 def _area(scores: torch.Tensor, positive: torch.Tensor) -> float:
-    """Return the share of pairs of a positive and a negative in which the positive scores higher, ties counting half."""
+    """Return the share of pairs of a positive and a negative in which the positive scores higher; ties count half."""
     count, of = int(positive.sum()), len(positive)
     if count in (0, of):
         return float("nan")

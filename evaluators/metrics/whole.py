@@ -51,7 +51,7 @@ def _joined(parts: list[Any], what: str) -> Any:
         shapes = sorted({str([tuple(t.shape) for t in tensors_of(part)]) for part in parts})
         raise EvaluationError(
             describe(
-                f"{what} of differing shapes ({'; '.join(shapes[:3])}) cannot be joined for a metric that is a function",
+                f"{what} of differing shapes ({'; '.join(shapes[:3])}), which a metric that is a function cannot take",
                 expected="batches of one shape beside their first dimension",
                 remedy="Give metric= a built-in name, a torchmetrics metric, or an object with reset, update and "
                 "compute, which take in one batch after the other.",
