@@ -109,8 +109,9 @@ def show_inspection(found: Inspection) -> None:
     _show_groups(found)
     if found.sensitivities:
         print(
-            f"Half pruned: {found.measure.name} with that group alone pruned, BatchNorm recalibrated, without fine-tuning, "
-            f"on at most {found.sensitivities[0].samples} validation samples; in brackets the change against dense.\n"
+            f"Half pruned: {found.measure.name} with that group alone pruned, BatchNorm recalibrated, without "
+            f"fine-tuning, on at most {found.sensitivities[0].samples} validation samples; in brackets the change "
+            "against dense.\n"
         )
     _show_what_stays(found)
     show_table(("pruning type", f"on {found.device}"), [(name, note) for name, note in found.type_notes.items()])
