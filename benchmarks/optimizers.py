@@ -24,7 +24,7 @@ from ..spaces.apply import prune
 from ..spaces.policy import Policy
 from ..spaces.trace import trace
 
-RIVALS = (("sgd", 0.003), ("sgd", 0.01), ("sgd", 0.03), ("sgd", 0.1), ("adamw", None))
+RIVALS = (("sgd", 0.01), ("sgd", 0.03), ("adamw", 0.001), ("adamw", 0.002), ("adamw", 0.003), ("adamw", 0.005), ("adamw", 0.01))
 SPARSITY = 0.5
 
 

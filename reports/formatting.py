@@ -86,7 +86,7 @@ def score(value: float | None, measure: Measure = ACCURACY) -> str:
         return NOT_MEASURED
     if measure.share and 0 <= value <= 1:
         return f"{_minus(value * 100, 2)}{_THIN}%"
-    return _with_unit(significant(value, _SCORE_DIGITS), measure)
+    return _with_unit(significant(value, 3 if measure.share else _SCORE_DIGITS), measure)
 
 
 def score_difference(difference: float | None, measure: Measure = ACCURACY, *, dense: float | None = None) -> str:

@@ -87,8 +87,8 @@ def test_the_front_of_an_error_keeps_low_ones():
     assert front.reference_point == {"accuracy": 10.0, "latency_ms": 10.0}
     assert front.pick("most-accurate").trial == 1
     assert front.pick("fastest").trial == 5
-    # Scaled: (error - 5) / 5 and latency / 10: from 0.2 on 0.2, from 0.4 on 0.8 of the height are dominated.
-    assert front.hypervolume == pytest.approx(0.8 * 0.2 + 0.6 * 0.8)
+    # Scaled to (error - 5) / 5 and latency / 10, below (1, 1): trial 2 at (0.2, 0.4), trial 4 at (0.8, 0.2).
+    assert front.hypervolume == pytest.approx(0.8 * 0.6 + 0.2 * 0.2)
 
 
 def test_measured_leaves_costs_alone():
