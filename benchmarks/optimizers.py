@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from ..spaces.apply import prune
 from ..spaces.policy import Policy
 from ..spaces.trace import trace
 
-RIVALS = (("sgd", 0.01), ("sgd", 0.03), ("adamw", 0.001), ("adamw", 0.002), ("adamw", 0.003), ("adamw", 0.005), ("adamw", 0.01))
+RIVALS = (("sgd", 0.01), ("sgd", 0.03), ("adamw", 0.001), ("adamw", 0.003))
 SPARSITY = 0.5
 
 
@@ -84,36 +85,37 @@ def trained(seed: int, epochs: int) -> tuple[RowTransformer, Task]:
     return model, task
 
 
-def compare(seed: int, *, samples: int, epochs: int) -> dict[str, float]:
-    """Return the validation accuracy of the dense, the pruned and each fine-tuned network, by name."""
+def compare(seed: int, *, samples: Sequence[int], epochs: int) -> Iterator[tuple[str, float]]:
+    """Yield the validation accuracy of the dense, the pruned and each fine-tuned network, with what it is."""
     model, task = trained(seed, epochs)
     graph = trace(model, task.example_input)
-    found = {"dense": score(model, task, task.validation)}
-    pruned = prune(model, graph, Policy.uniform(graph, SPARSITY, criterion="l2"))
-    found["pruned"] = score(pruned, task, task.validation)
-    for name, rate in RIVALS:
-        own = dataclasses.replace(task, optimizer=name, learning_rate=rate)
-        network = prune(model, graph, Policy.uniform(graph, SPARSITY, criterion="l2"))
-        tuned = fine_tune(network, own, samples, torch.Generator().manual_seed(seed))
-        found[name if rate is None else f"{name} {rate:g}"] = score(tuned, task, task.validation)
-    return found
+    policy = Policy.uniform(graph, SPARSITY, criterion="l2")
+    yield "dense", score(model, task, task.validation)
+    yield "pruned", score(prune(model, graph, policy), task, task.validation)
+    for count in samples:
+        for name, rate in RIVALS:
+            own = dataclasses.replace(task, optimizer=name, learning_rate=rate)
+            tuned = fine_tune(prune(model, graph, policy), own, count, torch.Generator().manual_seed(seed))
+            yield f"{count} samples, {name} {rate:g}", score(tuned, task, task.validation)
 
 
 def main() -> None:
-    """Print the accuracies of every seed and their mean, and write them as JSON where asked."""
+    """Print the accuracy of every network as it comes, then the means, and write them as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=2400, help="of fine-tuning")
+    parser.add_argument("--samples", type=int, nargs="+", default=[2400, 9600], help="of fine-tuning")
     parser.add_argument("--epochs", type=int, default=30, help="of training the dense network")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    runs = [compare(seed, samples=given.samples, epochs=given.epochs) for seed in range(given.seeds)]
-    for name in runs[0]:
-        values = [run[name] for run in runs]
-        each = "  ".join(f"{value:.4f}" for value in values)
-        print(f"{name:12}  {each}   mean {statistics.mean(values):.4f}")
+    found: dict[str, list[float]] = {}
+    for seed in range(given.seeds):
+        for name, value in compare(seed, samples=given.samples, epochs=given.epochs):
+            found.setdefault(name, []).append(value)
+            print(f"seed {seed}  {name:28}  {value:.4f}", flush=True)
+    for name, values in found.items():
+        print(f"mean    {name:28}  {statistics.mean(values):.4f}  from {min(values):.4f} to {max(values):.4f}")
     if given.out is not None:
-        given.out.write_text(json.dumps({"samples": given.samples, "sparsity": SPARSITY, "runs": runs}, indent=2))
+        given.out.write_text(json.dumps({"sparsity": SPARSITY, "accuracies": found}, indent=2))
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def test_no_page_calls_it_an_accuracy(run: Run):
     assert "RMSE in mm, lower is better" in shown
     # Points are of shares; what is left are those of the chart.
     assert not re.findall(r"\d\s*points", shown)
-    assert re.findall(r"[+\u2212]\d[\d.]*\u202fmm", shown)
+    assert re.findall(r"[+\u2212]\d[\d.]* mm", shown)
     assert "accuracy:" not in drawn(page).lower()
     compared = comparison_html(compare([run, run]))
     assert "accura" not in text_of(compared).lower()
