@@ -72,6 +72,8 @@ def show_front(run: Run) -> None:
     ]
     columns = ("trial", *(("precision",) if mixed else ()), *(_called(name, measure) for name in _METRICS), "picks")
     show_table(columns, rows, title=f"Front of {run.path} on {run.info.device}")
+    if measure.name != "accuracy":
+        print(f"The score: {measure.words}.")
 
 
 def _against(

@@ -58,6 +58,12 @@ class Measure:
         return -1 if self.higher_is_better else 1
 
     @property
+    def words(self) -> str:
+        """Name, unit and direction: ``RMSE in mm, lower is better``."""
+        unit = f" in {self.unit}" if self.unit else ""
+        return f"{self.name}{unit}, {'higher' if self.higher_is_better else 'lower'} is better"
+
+    @property
     def objective(self) -> Objective:
         """The score as an objective."""
         return Objective(SCORE, self.direction, self.unit, ("metric",))

@@ -196,7 +196,7 @@ def _scale(objective: Objective, measure: Measure, values: Sequence[float | None
 
 def _metric_words(measure: Measure) -> str:
     """Return what must be the same of two scores that are compared; from where on a network is of use need not be."""
-    return f"{measure.name} ({', '.join(filter(None, (measure.unit, measure.direction)))})"
+    return f"({measure.words})"
 
 
 def _reached(run: Run, cost: Objective) -> tuple[Reached, ...]:
@@ -230,7 +230,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         "devices": [run.info.device for run in runs],
         "networks (fingerprints)": [run.info.model_fingerprint[:12] for run in runs],
         "fidelities (samples of fine-tuning)": [str(run.info.samples) for run in runs],
-        "constraints": [", ".join(map(str, run.constraints)) or "none" for run in runs],
+        "constraints": [", ".join(fmt.constraint(c, run.measure) for c in run.constraints) or "none" for run in runs],
         "latency sources": [run.dense.latency_source for run in runs],
     }
     notes = [

@@ -81,19 +81,13 @@ def _conditions(run: Run) -> list[dict[str, str]]:
         "Precision": ", ".join(options.precision),
         "Dense latency": latency_words(dense.latency_source, dense.latency_error),
         "Fidelity": f"{fidelity_words(run)} of fine-tuning",
-        "Metric": _metric_words(run),
+        "Metric": run.measure.words,
         **_training(run),
         "Seed": str(run.info.seed),
         "Sampler": options.sampler,
         "Data": f"fingerprint {run.info.data_fingerprint[:12]}",
     }
     return [{"label": label, "text": text} for label, text in facts.items()]
-
-
-def _metric_words(run: Run) -> str:
-    measure = run.measure
-    side = "higher" if measure.higher_is_better else "lower"
-    return f"{measure.name}{f' in {measure.unit}' if measure.unit else ''}, {side} is better"
 
 
 def _training(run: Run) -> dict[str, str]:

@@ -83,8 +83,7 @@ def _numbers(m: Manifest) -> str:
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
   ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
-- {_title(m)}: {"higher" if m.measure.higher_is_better else "lower"} is better{_unit(m)}. On validation data it
-  steered the search; on test data it was read afterwards.
+- The score: {m.measure.words}. On validation data it steered the search; on test data it was read afterwards.
 """
 
 
@@ -94,10 +93,6 @@ def _shown(m: Manifest, name: str, metrics: Mapping[str, float | None]) -> str:
 
 def _title(m: Manifest) -> str:
     return f"{m.measure.name[:1].upper()}{m.measure.name[1:]}"
-
-
-def _unit(m: Manifest) -> str:
-    return f", in {m.measure.unit}" if m.measure.unit else ""
 
 
 def _encoded(m: Manifest) -> bool:

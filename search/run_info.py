@@ -107,6 +107,8 @@ class RunInfo:
     """How int8 files are made from weights and training data; ``None`` where the run searches no int8."""
     metric: Measure = ACCURACY
     """What the score is; accuracy in runs of before it was stored."""
+    says_metric: bool = True
+    """Whether it was stored."""
     training: Mapping[str, Any] | None = None
     """What the built-in loop fine-tunes with; ``None`` where it was not stored, or the task brings its own loop."""
 
@@ -134,6 +136,7 @@ class RunInfo:
         """Return the content of ``run.json``."""
         plain = dict(vars(self))
         plain.update(metric=self.metric.to_dict())
+        del plain["says_metric"]
         plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())
         plain.update(fingerprints=dict(self.fingerprints), constraints=list(self.constraints))
         plain.update(dense={**vars(self.dense), "metrics": dict(self.dense.metrics)})
@@ -158,6 +161,7 @@ class RunInfo:
             content["constraints"] = tuple(content["constraints"])
             content["dense"] = DenseNetwork(**content["dense"])
             content["graph"] = GraphSummary.from_dict(content["graph"])
+            content["says_metric"] = content.get("metric") is not None
             content["metric"] = Measure.from_dict(content.get("metric"))
             info = cls(**content)
             _ = info.parsed_constraints, info.model_fingerprint, info.data_fingerprint

@@ -75,6 +75,8 @@ class Session:
             InputError: it is of another task, device or setting.
         """
         stored = RunInfo.read(self.folder)
+        if not stored.says_metric and stored.metric.direction == self.subject.measure.direction:
+            stored = dataclasses.replace(stored, metric=self.subject.measure)
         given = dataclasses.replace(
             stored,
             options=self.options,
@@ -88,7 +90,7 @@ class Session:
         given.check_resumes(stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
-        info = dataclasses.replace(stored, options=self.options, metric=self.subject.measure)
+        info = dataclasses.replace(stored, options=self.options, says_metric=True)
         info.write(self.folder)
         self._events.write("resumed", options=self.options.to_dict())
         if torn:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import EvaluationError, TaskError, describe
 from ...registry import Registry
-from .accuracy import Accuracy, TopK
+from .accuracy import Accuracy, TopFive, TopK
 from .auc import AUC
 from .base import BuiltInMetric, Metric
 from .macro_f1 import MacroF1
@@ -44,7 +44,7 @@ METRICS.add("mae", MeanAbsoluteError)
 METRICS.add("r2", RSquared)
 METRICS.add("miou", MeanIoU)
 METRICS.add("perplexity", Perplexity)
-METRICS.add("top5", TopK)
+METRICS.add("top5", TopFive)
 
 _TOP = re.compile(r"top-?([1-9]\d*)(-accuracy)?")
 

@@ -47,6 +47,15 @@ class TopK(BuiltInMetric):
         return (largest == labels[:, None]).any(1)
 
 
+class TopFive(TopK):
+    """The share of positions whose target is among the five largest logits."""
+
+    title = "top-5 accuracy"
+
+    def __init__(self, positions: Positions | None = None) -> None:
+        super().__init__(positions, k=5)
+
+
 class Accuracy(TopK):
     """The share of positions whose largest logit is the target's; with one logit, whose sign is."""
 

@@ -131,3 +131,8 @@ def test_a_direction_against_a_known_metric_is_refused(stripes_task):
         measure_of(dataclasses.replace(stripes_task, metric=lambda o, t: 1.0, direction="down"))
     with pytest.raises(TaskError, match="usable_from"):
         measure_of(dataclasses.replace(stripes_task, usable_from=float("nan")))
+
+
+def test_it_is_told_in_words():
+    assert RMSE.words == "RMSE in mm, lower is better"
+    assert ACCURACY.words == "accuracy, higher is better"

@@ -218,7 +218,7 @@ def test_an_export_says_and_verifies_it(run: Run, tmp_path: Path):
     assert manifest["metric"]["direction"] == "minimize"
     card = (folder / "README.md").read_text()
     assert "Validation RMSE" in card
-    assert "lower is better, in mm" in card
+    assert "The score: RMSE in mm, lower is better." in card
     assert not re.findall(r".{20}accuracy.{20}", card, flags=re.IGNORECASE)
     found = verify(folder)
     assert {check.name for check in found.checks if not check.passed} <= {"latency_ms"}
