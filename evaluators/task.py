@@ -55,7 +55,7 @@ class Task:
     """Changes a batch of training inputs at random, drawing from the generator given."""
     batch_size: int = 128
     learning_rate: float | None = None
-    """The peak; ``None`` is the optimiser's own default, 0.01 for SGD and 0.001 for AdamW."""
+    """The peak; ``None`` is the optimiser's own default: 0.01 for SGD, by the width for AdamW."""
     optimizer: Any = None
     """``sgd``, ``adamw``, or a function of the parameters that returns an optimiser; ``None`` follows the network."""
     weight_decay: float | None = None

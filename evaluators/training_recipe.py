@@ -15,7 +15,7 @@ from .optimizers import OPTIMIZERS, needs_adamw
 from .schedules import SCHEDULES, factor
 from .task import Task
 
-HIGH_FOR_ADAMW = 5e-3
+HIGH_FOR_ADAMW = 6e-3
 """Learning rates from here on are SGD's rather than AdamW's."""
 
 
@@ -65,7 +65,7 @@ class TrainingRecipe:
         rate = "" if self.learning_rate is None else f" at a learning rate of {self.learning_rate:g}"
         text = f"fine-tuning by {name}{rate}, {self.why}"
         if self.optimizer == "adamw" and (self.learning_rate or 0.0) >= HIGH_FOR_ADAMW:
-            text += f"; that rate is high for AdamW, which usually learns at {OPTIMIZERS.get('adamw').learning_rate:g}"
+            text += f"; that rate is high for AdamW, which usually learns at 0.003 or less"
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def training_recipe(model: nn.Module, task: Task) -> TrainingRecipe:
         return _own(task, shared)
     name, why = _name(model, task)
     known = OPTIMIZERS.get(name)
-    rate = known.learning_rate if task.learning_rate is None else task.learning_rate
+    rate = known.rate_for(model) if task.learning_rate is None else task.learning_rate
     decay = known.weight_decay if task.weight_decay is None else task.weight_decay
     return TrainingRecipe(
         name, rate, decay, why=why, make=lambda parameters: known.build(parameters, rate, decay), **shared

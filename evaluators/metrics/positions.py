@@ -158,15 +158,7 @@ def main_output(outputs: Any) -> torch.Tensor:
     """
     if isinstance(outputs, torch.Tensor):
         return outputs
-    named = outputs if isinstance(outputs, Mapping) else None
-    if named is None and dataclasses.is_dataclass(outputs):
-        named = {field.name: getattr(outputs, field.name) for field in dataclasses.fields(outputs)}
-    if named is None and hasattr(outputs, "_asdict"):
-        named = outputs._asdict()
-    if named is None and isinstance(outputs, (tuple, list)):
-        named = dict(enumerate(outputs))
-    if named is None:
-        named = vars(outputs) if hasattr(outputs, "__dict__") else {}
+    named = _fields(outputs)
     if isinstance(named.get(LOGITS), torch.Tensor):
         return named[LOGITS]
     tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
@@ -179,6 +171,19 @@ def main_output(outputs: Any) -> torch.Tensor:
             remedy="Give the task a loss and a metric that take the outputs as they are.",
         )
     )
+
+
+def _fields(outputs: Any) -> Mapping[Any, Any]:
+    """Return what a structure holds, by name or place."""
+    if isinstance(outputs, Mapping):
+        return outputs
+    if dataclasses.is_dataclass(outputs):
+        return {field.name: getattr(outputs, field.name) for field in dataclasses.fields(outputs)}
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        return dict(zip(outputs._fields, outputs, strict=True))  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(outputs, (tuple, list)):
+        return dict(enumerate(outputs))
+    return vars(outputs) if hasattr(outputs, "__dict__") else {}
 
 
 def _one_hot(labels: torch.Tensor) -> bool:

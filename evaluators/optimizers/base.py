@@ -18,7 +18,7 @@ class NamedOptimizer:
 
     title: str
     build: Build
-    learning_rate: float
-    """The default peak."""
+    rate_for: Callable[[nn.Module], float]
+    """The default peak of a network."""
     weight_decay: float
     """The default."""

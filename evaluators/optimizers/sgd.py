@@ -14,4 +14,9 @@ def _build(parameters: Iterable[nn.Parameter], learning_rate: float, weight_deca
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay)
 
 
-SGD = NamedOptimizer("SGD", _build, learning_rate=0.01, weight_decay=1e-4)
+def _rate(model: nn.Module) -> float:
+    del model
+    return 0.01
+
+
+SGD = NamedOptimizer("SGD", _build, _rate, weight_decay=1e-4)
