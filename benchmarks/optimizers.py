@@ -50,9 +50,9 @@ def digits(seed: int) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Te
     """Return 1,200 training and 597 validation images with their labels, shuffled by ``seed``."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    images = torch.as_tensor(found.images, dtype=torch.float32) / 8 - 1
-    labels = torch.as_tensor(found.target).long()
+    pixels, target = load_digits(return_X_y=True)
+    images = torch.as_tensor(pixels, dtype=torch.float32).view(-1, 8, 8) / 8 - 1
+    labels = torch.as_tensor(target).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     images, labels = images[order], labels[order]
     return (images[:1200], labels[:1200]), (images[1200:], labels[1200:])

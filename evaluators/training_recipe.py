@@ -65,7 +65,7 @@ class TrainingRecipe:
         rate = "" if self.learning_rate is None else f" at a learning rate of {self.learning_rate:g}"
         text = f"fine-tuning by {name}{rate}, {self.why}"
         if self.optimizer == "adamw" and (self.learning_rate or 0.0) >= HIGH_FOR_ADAMW:
-            text += f"; that rate is high for AdamW, which usually learns at 0.003 or less"
+            text += "; that rate is high for AdamW, which usually learns at 0.003 or less"
         return text
 
     def to_dict(self) -> dict[str, Any]:

@@ -81,10 +81,8 @@ def make_metric(metric: Any, positions: Positions) -> Metric:
         return built_in(metric)[0](positions)
     if isinstance(metric, type) and issubclass(metric, BuiltInMetric):
         return metric(positions)
-    if isinstance(metric, type) and _accumulates(metric):
-        return metric()
     if _accumulates(metric):
-        fresh = copy.deepcopy(metric)
+        fresh: Any = metric() if isinstance(metric, type) else copy.deepcopy(metric)
         fresh.reset()
         return fresh
     if callable(metric):
