@@ -19,7 +19,7 @@ class WholeMetric:
         function: ``(outputs, targets)`` to a number.
     """
 
-    def __init__(self, function: Callable[[Any, Any], float]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self.reset()
 
