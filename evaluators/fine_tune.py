@@ -72,7 +72,7 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
                 describe(
                     f"loss {float(loss.detach())} while fine-tuning",
                     expected="a finite number",
-                    remedy=f"Lower the learning rate ({_rate(recipe)}).",
+                    remedy=f"Lower {_rate(recipe)}.",
                 )
             )
         loss.backward()
@@ -87,8 +87,8 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
 
 def _rate(recipe: TrainingRecipe) -> str:
     if recipe.learning_rate is None:
-        return "of the task's own optimizer"
-    return f"the task's learning_rate, now {recipe.learning_rate:g} for {recipe.optimizer}"
+        return "the rate of the task's own optimizer"
+    return f"the task's learning_rate (now {recipe.learning_rate:g}, for {recipe.optimizer})"
 
 
 def shuffled_batches(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:
