@@ -45,7 +45,7 @@ def validation_samples(task: Task, count: int) -> Batches:
 def loss_of(model: nn.Module, task: Task, samples: Batches) -> float:
     """Return the mean loss; batches count by their size."""
     with torch.no_grad():
-        losses = [(float(task.loss(call(model, x), y)), len(y)) for x, y in samples]
+        losses = [(float(loss_of(task)(call(model, x), y)), len(y)) for x, y in samples]
     return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
 
 

@@ -16,7 +16,7 @@ def inspect(
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
     sensitivity: Annotated[
         bool,
-        typer.Option("--sensitivity", help="Also prune each group alone by half and show the accuracy left."),
+        typer.Option("--sensitivity", help="Also prune each group alone by half and show the score left."),
     ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -72,8 +72,8 @@ def search(
         typer.Option(
             "--objectives",
             metavar="NAMES",
-            help="What to trade off: accuracy, latency, size, macs, params, memory, energy. "
-            "Default: accuracy,latency,size.",
+            help="What to trade off: accuracy (the task's metric, whatever it is), latency, size, macs, params, "
+            "memory, energy. Default: accuracy,latency,size.",
             show_default=False,
         ),
     ] = None,

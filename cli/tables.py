@@ -12,6 +12,7 @@ from .output import UNKNOWN, show_table
 if TYPE_CHECKING:
     from ..evaluators.hardware.base import Cost, LayerCost
     from ..evaluators.hardware.device import Device
+    from ..evaluators.measure import Measure
     from ..evaluators.sensitivity import Sensitivity
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
@@ -29,9 +30,9 @@ def verification_rows(found: Verification) -> list[tuple[str, ...]]:
     """Return one row per check."""
     return [
         (
-            check.name,
-            _claim(check, check.claimed),
-            _claim(check, check.found),
+            _called(check.name, found.measure),
+            _claim(check, check.claimed, found.measure),
+            _claim(check, check.found, found.measure),
             f"{check.tolerance:.3g}" if check.tolerance else "equal",
             ("passed" if check.checked else "not checked") if check.passed else "FAILED",
             check.note,
@@ -40,51 +41,68 @@ def verification_rows(found: Verification) -> list[tuple[str, ...]]:
     ]
 
 
-def _claim(check: Check, value: float | str | None) -> str:
+def _called(name: str, measure: Measure) -> str:
+    """Return a column's or row's title: the fields of ``front.json``, with the score called what it is."""
+    own = {} if measure.name == "accuracy" else {"accuracy": measure.name, "test_accuracy": f"test {measure.name}"}
+    return own.get(name, name)
+
+
+def _claim(check: Check, value: float | str | None, measure: Measure) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, str):
         return value[:12]
-    return f"{value:.2e}" if check.name.startswith("parity") else fmt.metric(check.name, value)
+    return f"{value:.2e}" if check.name.startswith("parity") else fmt.metric(check.name, value, measure)
 
 
 def show_front(run: Run) -> None:
     """Print the dense network and the run's front."""
-    dense = run.dense.metrics
+    dense, measure = run.dense.metrics, run.measure
     device = device_of(run)
     mixed = not is_fp32_alone(run, device)
     words = (told_precision("fp32", device),) if mixed else ()
-    rows = [("dense", *words, *(fmt.metric(name, dense.get(name)) for name in _METRICS), "")]
+    rows = [("dense", *words, *(fmt.metric(name, dense.get(name), measure) for name in _METRICS), "")]
     rows += [
         (
             str(c.trial),
             *((told_precision(c.policy.precision, device),) if mixed else ()),
-            *(_against(name, c.metrics, dense) for name in _METRICS),
+            *(_against(name, c.metrics, dense, measure) for name in _METRICS),
             ", ".join(c.tags),
         )
         for c in run.front.configurations
     ]
-    columns = ("trial", *(("precision",) if mixed else ()), *_METRICS, "picks")
+    columns = ("trial", *(("precision",) if mixed else ()), *(_called(name, measure) for name in _METRICS), "picks")
     show_table(columns, rows, title=f"Front of {run.path} on {run.info.device}")
+    if measure.name != "accuracy":
+        print(f"The score: {measure.words}.")
 
 
-def _against(name: str, metrics: Mapping[str, float | None], dense: Mapping[str, float | None]) -> str:
+def _against(
+    name: str, metrics: Mapping[str, float | None], dense: Mapping[str, float | None], measure: Measure
+) -> str:
     value, before = metrics.get(name), dense.get(name)
-    changed = fmt.change(name, value, before)
-    return f"{fmt.metric(name, value)} ({changed})" if changed else fmt.metric(name, value)
+    shown, changed = fmt.metric(name, value, measure), fmt.change(name, value, before, measure)
+    return f"{shown} ({changed})" if changed else shown
 
 
 def show_export(manifest: Manifest) -> None:
     """Print what an export claims and what was measured on it."""
     rows = [
-        (name, *(fmt.metric(name, m.get(name)) for m in (manifest.dense, manifest.claimed, manifest.measured)))
+        (
+            _called(name, manifest.measure),
+            *(
+                fmt.metric(name, m.get(name), manifest.measure)
+                for m in (manifest.dense, manifest.claimed, manifest.measured)
+            ),
+        )
         for name in _METRICS
         if manifest.claimed.get(name) is not None
     ]
     title = f"{manifest.task}: trial {manifest.trial} ({manifest.pick}) for {manifest.device}"
     show_table(("metric", "dense", "claimed", "measured at export"), rows, title=title)
+    title = manifest.measure.name
     told = told_precision(manifest.precision, manifest.device_told)
-    print(f"Accuracy, latency and size are of {manifest.claims_of} ({told}).")
+    print(f"{title[:1].upper()}{title[1:]}, latency and size are of {manifest.claims_of} ({told}).")
     print(f"The dense network's are at: {told_precision('fp32', manifest.device_told)}.")
     for name, values in manifest.parity.items():
         print(f"parity of {name} with PyTorch: {values['relative']:.1e} of the output's scale")
@@ -97,8 +115,9 @@ def show_inspection(found: Inspection) -> None:
     _show_groups(found)
     if found.sensitivities:
         print(
-            "Half pruned: accuracy with that group alone pruned, BatchNorm recalibrated, without fine-tuning, on at "
-            f"most {found.sensitivities[0].samples} validation samples; in brackets the change against dense.\n"
+            f"Half pruned: {found.measure.name} with that group alone pruned, BatchNorm recalibrated, without "
+            f"fine-tuning, on at most {found.sensitivities[0].samples} validation samples; in brackets the change "
+            "against dense.\n"
         )
     _show_what_stays(found)
     show_table(("pruning type", f"on {found.device}"), [(name, note) for name, note in found.type_notes.items()])
@@ -132,7 +151,7 @@ def _show_groups(found: Inspection) -> None:
                 str(group.stage),
                 group.verification,
                 _effect(found.effect(group.name)),
-                *((_sensitivity(left[group.name]),) if left else ()),
+                *((_sensitivity(left[group.name], found.measure),) if left else ()),
                 ", ".join(filter(None, group.layers)),
             )
             for group in found.graph.groups
@@ -184,7 +203,7 @@ def _show_reach(found: Inspection) -> None:
         )
         for reached in found.reached
     ]
-    title = "What pruning channels reaches, accuracy aside"
+    title = f"What pruning channels reaches, {found.measure.name} aside"
     show_table(("all groups", "MACs", "parameters", "size", "latency", "source"), rows, title=title)
     most = found.reached[0]
     print(
@@ -230,8 +249,9 @@ def _widths(widths: Sequence[int]) -> str:
     return f"{widths[0]} {widths[1]} .. {widths[-1]}"
 
 
-def _sensitivity(entry: Sensitivity) -> str:
-    return f"{entry.kept}: {fmt.metric('accuracy', entry.accuracy)} ({fmt.points(-entry.drop)})"
+def _sensitivity(entry: Sensitivity, measure: Measure) -> str:
+    moved = fmt.score_difference(measure.sign * entry.drop, measure, dense=entry.accuracy)
+    return f"{entry.kept}: {fmt.metric('accuracy', entry.accuracy, measure)} ({moved})"
 
 
 def _show_cost(found: Inspection) -> None:

@@ -29,7 +29,7 @@ def verify(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Load an export afresh and check files, parity, accuracy, latency and size; exit with 1 where a check fails.
+    """Load an export afresh and check files, parity, score, latency and size; exit with 1 where a check fails.
 
     Nothing of the folder is executed without --trust; the tasks that come with Espalier need neither that nor --task.
     """

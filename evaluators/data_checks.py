@@ -15,6 +15,7 @@ from .data.base import missing_value, refuse_missing
 from .data.datasets import Moment
 from .data.network_input import one_example
 from .task import Task
+from .task_measure import is_regression
 
 _CHUNK = 1024
 
@@ -92,6 +93,8 @@ def _note_classes(looked: Looked, targets: torch.Tensor, begin: int, ignored: in
 
 def ignored_class(task: Task) -> int:
     """Return the class whose places a task's cross-entropy leaves out."""
+    if task.ignore_index is not None:
+        return task.ignore_index
     return getattr(task.loss, "ignore_index", getattr(task.loss, "keywords", {}).get("ignore_index", -100))
 
 
@@ -116,15 +119,19 @@ def check_targets(parts: Sequence[Looked], task: Task, outputs: Any) -> None:
     Raises:
         TaskError: they are shares of classes, of another shape, or classes that the network has no output for.
     """
-    by_class = is_cross_entropy(task.loss) and task.fine_tune is None
+    by_class = is_cross_entropy(task.loss) and not is_regression(task) and task.fine_tune is None
     if not isinstance(outputs, torch.Tensor) or outputs.dim() < 2 or not (by_class or task.metric == "accuracy"):
         return
+    if outputs.shape[1] == 1 and by_class:
+        return  # one logit: its sign tells two classes apart
     for looked in parts:
         if not isinstance(looked.targets, torch.Tensor):
             continue
-        _check_shape(looked.name, looked.targets, outputs, task)
+        last = outputs.dim() > 2 and (task.class_dim == -1 or looked.targets.shape[1:] == outputs.shape[1:-1])
+        found = outputs.movedim(-1, 1) if last and task.class_dim != 1 else outputs
+        _check_shape(looked.name, looked.targets, found, task)
         if by_class and not looked.targets.is_floating_point():
-            _check_range(looked, outputs.shape[1])
+            _check_range(looked, found.shape[1])
 
 
 def _check_shape(name: str, targets: torch.Tensor, outputs: torch.Tensor, task: Task) -> None:

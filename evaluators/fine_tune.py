@@ -14,11 +14,10 @@ from ..spaces.inputs import channels_last, map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
 from .data import Batch, as_network_input, batches, count_of
 from .fine_tuned import check_fine_tuned, shapes_of
+from .losses import loss_of
 from .mixed_precision import MixedPrecision
 from .task import Task
-
-_WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises to its peak; then it falls along a cosine to zero."""
+from .training_recipe import TrainingRecipe, training_recipe
 
 
 def fine_tune(
@@ -26,9 +25,8 @@ def fine_tune(
 ) -> nn.Module:
     """Train ``model`` in place on ``samples`` training samples and return it in eval mode.
 
-    SGD with Nesterov momentum 0.9, weight decay 1e-4, a one-cycle learning rate that peaks at ``task.learning_rate``
-    and gradients clipped to norm 5; in bfloat16 where the processor gains from it. All randomness comes from
-    ``generator``; the global one is left as it was.
+    With the optimiser, learning rate, schedule and clipping of :func:`~.training_recipe.training_recipe`; in bfloat16
+    where the processor gains from it. All randomness comes from ``generator``; the global one is left as it was.
 
     Weights that ``masks`` holds at zero get no gradient and are zeroed again after each step. A task's own loop knows
     nothing of them: what it made of them is zeroed at its end.
@@ -72,45 +70,44 @@ def _train(model: nn.Module, task: Task, samples: int, generator: torch.Generato
                 remedy="Call .requires_grad_(True) on the network.",
             )
         )
-    optimizer = torch.optim.SGD(parameters, lr=task.learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    steps = math.ceil(samples / training_batch(task))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
+    recipe, loss_function = training_recipe(model, task), loss_of(task)
+    optimizer = recipe.build(parameters)
+    schedule = recipe.scheduler(optimizer, math.ceil(samples / training_batch(task)))
     model.train()
     forward = MixedPrecision(model)
     for inputs, targets in shuffled_batches(task, samples, generator):
         optimizer.zero_grad(set_to_none=True)
-        loss = task.loss(forward(inputs), targets)
+        loss = loss_function(forward(inputs), targets)
         if not torch.isfinite(loss):
-            raise _diverged(float(loss.detach()), inputs, targets, task)
+            raise _diverged(float(loss.detach()), inputs, targets, recipe)
         loss.backward()
         masks.zero_gradients_(model)
-        nn.utils.clip_grad_norm_(parameters, 5.0)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         optimizer.step()
         masks.zero_(model)
         schedule.step()
     return model.eval()
 
 
-def _diverged(loss: float, inputs: Any, targets: Any, task: Task) -> EvaluationError:
-    remedy = f"Lower the task's learning_rate (now {task.learning_rate})."
+def _diverged(loss: float, inputs: Any, targets: Any, recipe: TrainingRecipe) -> EvaluationError:
+    remedy = f"Lower {_rate(recipe)}."
     for part, values in (("inputs", inputs), ("targets", targets)):
-        if not all(bool(torch.isfinite(t).all()) for t in tensors_of(values)):
+        if not all(bool(torch.isfinite(t).all()) for t in tensors_of(values) if t.is_floating_point()):
             remedy = f"The batch has {part} that are NaN or infinite: fill them in, or leave such samples out."
     return EvaluationError(describe(f"loss {loss} while fine-tuning", expected="a finite number", remedy=remedy))
+
+
+def _rate(recipe: TrainingRecipe) -> str:
+    if recipe.learning_rate is None:
+        return "the rate of the task's own optimizer"
+    return f"the task's learning_rate (now {recipe.learning_rate:g}, for {recipe.optimizer})"
 
 
 def training_batch(task: Task) -> int:
     """Return how many samples a step takes: no more than there are, and the size of a loader's own batches."""
     source = batches(task.train, name="train", task=task)
     return min(source.batch_size or task.batch_size, source.samples)
-
-
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at ``step`` of ``steps``."""
-    rise = max(1, round(_WARM_UP * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def shuffled_batches(task: Task, samples: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 from ..errors import InputError, describe, unknown_name
 from .configuration import Configuration
-from .objectives import Constraint, Objective
+from .measure import ACCURACY, Measure, measured
+from .objectives import SCORE, Constraint, Objective
 from .pareto import Point, hypervolume, non_dominated
 
 PICKS = ("knee", "fastest", "smallest", "most-accurate")
-"""``fastest``, ``smallest`` and ``most-accurate`` are the extremes of latency, size and accuracy (ties: the better in
+"""``fastest``, ``smallest`` and ``most-accurate`` are the extremes of latency, size and score (ties: the better in
 the other objectives); ``knee`` is the member farthest below the straight line, or plane, between the front's extremes
 once each objective is scaled to [0, 1] over the front (Das, "On characterizing the knee of the Pareto curve", 1999)."""
-
-REFERENCE_SHARE = 0.5
-"""The reference point is worse than the dense network by this share of its score."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class Front:
     configurations: tuple[Configuration, ...]
     dense: Mapping[str, float | None]
     """Metrics of the network as it was brought."""
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     @classmethod
     def of(
@@ -39,36 +39,34 @@ class Front:
         objectives: tuple[Objective, ...],
         dense: Mapping[str, float | None],
         constraints: tuple[Constraint, ...] = (),
+        measure: Measure = ACCURACY,
     ) -> Front:
         """Return the front of ``configurations``; those that miss a constraint or lack an objective are left out."""
+        objectives = measured(objectives, measure)
         eligible = [c for c in configurations if c.feasible(constraints) and all(_known(c, o) for o in objectives)]
         points = [_point(c, objectives) for c in eligible]
         members = [eligible[i] for i in non_dominated(points)]
         members.sort(key=lambda c: _by_cost(c, objectives))
-        untagged = cls(objectives, constraints, tuple(members), dense)
+        untagged = cls(objectives, constraints, tuple(members), dense, measure)
         return dataclasses.replace(untagged, configurations=untagged._tagged())
 
     @property
     def reference_point(self) -> dict[str, float]:
-        """Half the dense network's score and all of its cost: what a configuration must beat to add hypervolume.
-
-        A score below zero (a negated loss) is lowered by half its size, as its half would be better than itself.
-        """
+        """What a configuration must beat to add hypervolume: all of the dense cost, and the measure's own reference."""
         return {
-            o.name: value - REFERENCE_SHARE * abs(value) if o.direction == "maximize" else value
+            o.name: self.measure.reference(value) if o.is_score else value
             for o in self.objectives
             if (value := self.dense.get(o.name)) is not None
         }
 
     @property
     def hypervolume(self) -> float:
-        """Volume between front and reference point, scaled so that dense accuracy at no cost at all would be 1."""
+        """Volume between front and reference point, scaled so that the dense score at no cost at all would be 1."""
         return self.hypervolume_against(self.reference_point, self.dense)
 
     def hypervolume_against(self, reference: Mapping[str, float], dense: Mapping[str, float | None]) -> float:
         """Return the hypervolume against another reference point, scaled by another dense network's metrics."""
-        names = [o.name for o in self.objectives]
-        if any(reference.get(n) is None or not dense.get(n) for n in names):
+        if any(reference.get(o.name) is None or not _is_scale(dense.get(o.name), o) for o in self.objectives):
             return 0.0
         points = [
             tuple(_scaled(c.metrics[o.name], o, reference, dense) for o in self.objectives) for c in self.configurations
@@ -102,6 +100,7 @@ class Front:
             objectives=self.objectives,
             dense=self.dense,
             constraints=(*self.constraints, *constraints),
+            measure=self.measure,
         )
 
     def _tagged(self) -> tuple[Configuration, ...]:
@@ -117,9 +116,9 @@ class Front:
         for name, metric in (("fastest", "latency_ms"), ("smallest", "size_bytes")):
             if all(c.metrics.get(metric) is not None for c in members):
                 winners[name] = min(members, key=lambda c: (c.metrics[metric], *_point(c, self.objectives)))
-        if all(c.metrics.get("accuracy") is not None for c in members):
+        if all(c.metrics.get(SCORE) is not None for c in members):
             winners["most-accurate"] = min(
-                members, key=lambda c: (-(c.metrics["accuracy"] or 0.0), *_point(c, self.objectives))
+                members, key=lambda c: (self.measure.key(c.metrics[SCORE]), *_point(c, self.objectives))
             )
         return winners
 
@@ -150,8 +149,8 @@ def _point(configuration: Configuration, objectives: tuple[Objective, ...]) -> P
 
 
 def _by_cost(configuration: Configuration, objectives: tuple[Objective, ...]) -> Point:
-    costs = [o for o in objectives if o.direction == "minimize"]
-    rest = [o for o in objectives if o.direction == "maximize"]
+    costs = [o for o in objectives if not o.is_score]
+    rest = [o for o in objectives if o.is_score]
     return _point(configuration, (*costs, *rest))
 
 
@@ -160,6 +159,11 @@ def _scaled(
 ) -> float:
     bound, best = reference[objective.name], dense[objective.name]
     number = float(value or 0.0)
-    if objective.direction == "minimize":
+    if not objective.is_score:
         return number / bound
-    return 1.0 - (number - bound) / ((best or 1.0) - bound)
+    return 1.0 - (number - bound) / ((0.0 if best is None else best) - bound)
+
+
+def _is_scale(value: float | None, objective: Objective) -> bool:
+    """Return whether a dense network's value can be measured by: any score, a cost above zero."""
+    return value is not None and (objective.is_score or value != 0)

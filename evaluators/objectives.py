@@ -12,6 +12,9 @@ from ..errors import ConstraintError, describe, unknown_name
 
 Direction = Literal["maximize", "minimize"]
 
+SCORE = "accuracy"
+"""The field of ``metrics`` that holds the score, whatever metric that is; see :mod:`.measure`."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -29,9 +32,15 @@ class Objective:
         """Factor that turns the metric into one to minimise."""
         return -1 if self.direction == "maximize" else 1
 
+    @property
+    def is_score(self) -> bool:
+        """Whether this is what the task's metric says; all others are costs."""
+        return self.name == SCORE
+
 
 OBJECTIVES: tuple[Objective, ...] = (
-    Objective("accuracy", "maximize", "", ("metric",)),
+    # Of a task whose metric is minimised the direction is put right by `measure.measured`.
+    Objective(SCORE, "maximize", "", ("metric", "score")),
     Objective("latency_ms", "minimize", "ms", ("latency",)),
     Objective("size_bytes", "minimize", "bytes", ("size",)),
     Objective("dense_size_bytes", "minimize", "bytes", ("dense_size",)),

@@ -6,6 +6,7 @@ import torch
 
 from ..spaces.samples import RANKING_SAMPLES, Samples, at_most
 from .data import as_network_input, batches
+from .losses import loss_of
 from .task import Task
 
 
@@ -15,4 +16,4 @@ def ranking_samples(task: Task, *, seed: int = 0) -> Samples:
     found = batches(task.train, name="train", task=task)
     walk = found.walk(task.batch_size, generator=generator, limit=RANKING_SAMPLES)
     shaped = ((as_network_input(inputs, task.example_input), targets) for inputs, targets in walk)
-    return Samples(at_most(shaped, RANKING_SAMPLES), task.loss)
+    return Samples(at_most(shaped, RANKING_SAMPLES), loss_of(task))

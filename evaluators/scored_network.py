@@ -57,7 +57,7 @@ class ScoredNetworks:
             except EvaluationError as error:
                 self._pays = False  # what fails for one network will fail for a smaller one too
                 warnings.warn(
-                    f"accuracies are taken in PyTorch, which takes longer: {error} Nothing else changes.", stacklevel=2
+                    f"scores are taken in PyTorch, which takes longer: {error} Nothing else changes.", stacklevel=2
                 )
         return deploy(model, self.task, precision, threads=self.threads, scheme=self.scheme)
 

@@ -1,4 +1,4 @@
-"""How much accuracy each group costs when it alone is pruned.
+"""How much of the score each group costs when it alone is pruned.
 
 As in Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015, arXiv:1506.02626,
 with BatchNorm recalibrated instead of no correction at all.
@@ -12,18 +12,20 @@ from ..spaces.policy import Policy
 from .fidelity import PROBE_SAMPLES
 from .scoring import score
 from .task_evaluator import TaskEvaluator
+from .task_measure import measure_of
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Accuracy with one group pruned, before any fine-tuning."""
+    """The score with one group pruned, before any fine-tuning."""
 
     group: str
     kept: int
     of: int
     accuracy: float
+    """The score, whatever the task's metric."""
     drop: float
-    """Accuracy lost against the dense network on the same samples."""
+    """By how much it is worse than the dense network's on the same samples."""
     samples: int
     """At most so many validation samples were looked at."""
 
@@ -43,6 +45,7 @@ def sensitivity(
         One entry for each group, in the order of the graph.
     """
     task, graph = evaluator.task, evaluator.graph
+    measure = measure_of(task)
     multiple = evaluator.cost_model.alignment("fp32")
     base = score(evaluator.dense_model, task, task.validation, limit=samples)
     found = []
@@ -50,5 +53,5 @@ def sensitivity(
         kept = group.width_near(sparsity, multiple)
         model = evaluator.recalibrated(Policy.from_kept(graph, {group.name: kept}, criterion=criterion))
         accuracy = score(model, task, task.validation, limit=samples)
-        found.append(Sensitivity(group.name, kept, group.channels, accuracy, base - accuracy, samples))
+        found.append(Sensitivity(group.name, kept, group.channels, accuracy, measure.loss(accuracy, base), samples))
     return tuple(found)

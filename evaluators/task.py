@@ -14,6 +14,7 @@ from torch import nn
 from ..spaces.inputs import Inputs
 from .data import KEPT_BYTES, DataOfTask
 from .example_input import one_sample
+from .objectives import Direction
 
 Data = Any
 """``(x, y)`` tensors or arrays with samples along dimension 0, a dict of columns, a list of samples or of batches, a
@@ -35,19 +36,46 @@ class Task:
     test: Data | None = None
     """Read once, for the report."""
     loss: Callable[[Any, Any], torch.Tensor] = F.cross_entropy
-    """``(outputs, targets)`` to a scalar tensor."""
-    metric: str | Callable[[Any, Any], float] = "accuracy"
-    """A name, or ``(outputs, targets)`` to a number where higher is better."""
+    """``(outputs, targets)`` to a scalar tensor. The default follows the metric: see :func:`~.losses.loss_of`."""
+    metric: Any = "accuracy"
+    """A name (``accuracy``, ``top5``, ``macro-f1``, ``auc``, ``rmse``, ``mae``, ``r2``, ``miou``, ``perplexity``); a
+    function ``(outputs, targets)`` to a number; or a class or an object with ``reset``, ``update`` and ``compute``,
+    such as of torchmetrics. All but functions take in one batch after the other."""
+    metric_name: str | None = None
+    """What people call the metric, such as ``RMSE``; ``None`` for its own name."""
+    direction: Direction | None = None
+    """``maximize`` or ``minimize``; ``None`` is what a built-in metric or one of torchmetrics knows, else maximize."""
+    unit: str = ""
+    """Of the metric, such as ``mm``."""
+    usable_from: float | None = None
+    """The score from which on a network is of use: the reference point of fronts, instead of half the dense score."""
+    ignore_index: int | None = None
+    """A label whose positions count in no built-in metric and not in the default loss, such as -100."""
+    mask: str | None = None
+    """Where targets are a dict: its entry that is above zero where a position counts, such as ``attention_mask``."""
+    class_dim: int | None = None
+    """The outputs' dimension of classes, 1 or -1; only where shapes cannot tell."""
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
     """Changes a batch of training inputs at random, drawing from the generator given."""
     batch_size: int = 128
-    learning_rate: float = 0.01
+    learning_rate: float | None = None
+    """The peak; ``None`` is the optimiser's own default: 0.01 for SGD, by the width for AdamW."""
+    optimizer: Any = None
+    """``sgd``, ``adamw``, or a function of the parameters that returns an optimiser; ``None`` follows the network."""
+    weight_decay: float | None = None
+    """``None`` is the optimiser's own default."""
+    clip_norm: float | None = 5.0
+    """Gradients are clipped to this norm; ``None`` clips nothing."""
+    schedule: str = "cosine"
+    """How the learning rate goes after a short rise: ``cosine``, ``linear``, ``constant``."""
+    label_smoothing: float = 0.0
+    """Of the default loss, in [0, 1)."""
     freeze: Sequence[str] = ()
     """Names of layers never to prune."""
     fine_tune: Callable[..., nn.Module] | None = None
     """Replaces the built-in loop: ``(model, task, samples, generator)`` to the trained network."""
     evaluate: Callable[..., float] | None = None
-    """Replaces the built-in metric loop: ``(model, data)`` to a number where higher is better."""
+    """Replaces the built-in metric loop: ``(model, data)`` to a number, better as ``direction`` says."""
     target_key: str | Sequence[str] | None = None
     """Which key of samples that are dicts is the target; by default the only one of ``labels``, ``label``,
     ``label_ids``, ``targets``, ``target`` and ``y``."""

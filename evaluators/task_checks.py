@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import EspalierError, TaskError, describe, text_of
+from ..errors import EspalierError, EvaluationError, TaskError, describe, text_of
 from ..spaces.inputs import call, tensors_of
 from .data import as_network_input, batches, fingerprint_of_data
 from .data.network_input import one_example
 from .data_checks import Looked, check_targets, look_through, missing_target, notes_on_data
-from .metrics import metric_of
+from .losses import loss_of
 from .scoring import score
 from .task import Task
+from .task_measure import measure_of
 from .training_checks import check_batch_size, check_precision, check_trainable
+from .training_recipe import training_recipe
 
 _PROBE = 32
 _PROBE_SECONDS = 1.0
@@ -36,8 +38,8 @@ def check_task(task: Task) -> tuple[str, ...]:
             numbers, or the network cannot be fine-tuned.
         UnknownNameError: the metric is unknown; near names are suggested.
     """
-    if isinstance(task.metric, str):
-        metric_of(task.metric)
+    measure_of(task)
+    loss_of(task)
     check_batch_size(task)
     model = _built(task)
     check_precision(model, task)
@@ -45,6 +47,8 @@ def check_task(task: Task) -> tuple[str, ...]:
     with torch.no_grad():
         _attempt(lambda: call(model, task.example_input), task, "the forward pass on example_input")
     probe = _probe_size(model, task)
+    if task.fine_tune is None:
+        training_recipe(model, task)
     _check_loss(model, task, probe, looked)
     _check_metric(model, task, probe)
     return (*notes_on_data(looked, task), *check_trainable(model, task, probe))
@@ -98,7 +102,7 @@ def _check_loss(model: nn.Module, task: Task, probe: int, parts: Sequence[Looked
         check_targets(parts, task, outputs)
         if task.fine_tune is not None:
             return
-        loss = _attempt(lambda: task.loss(outputs, targets), task, "the loss on training samples")
+        loss = _attempt(lambda: loss_of(task)(outputs, targets), task, "the loss on training samples")
         _check_scalar(loss, task)
         for looked in parts:
             _check_missing(model, task, looked)
@@ -131,7 +135,7 @@ def _check_missing(model: nn.Module, task: Task, looked: Looked) -> None:
         return
     row, inputs, targets = looked.missing
     outputs = call(model, as_network_input(inputs, task.example_input))
-    loss = _attempt(lambda: task.loss(outputs, targets), task, f"the loss on {looked.name} sample {row}")
+    loss = _attempt(lambda: loss_of(task)(outputs, targets), task, f"the loss on {looked.name} sample {row}")
     if not math.isfinite(float(loss)):
         raise missing_target(looked)
 
@@ -149,6 +153,8 @@ def _check_metric(model: nn.Module, task: Task, probe: int) -> None:
 def _attempt(action: Any, task: Task, what: str) -> Any:
     try:
         return action()
+    except EvaluationError as error:
+        raise TaskError(f"{what} of task {task.name!r}: {error}") from error
     except EspalierError:
         raise
     except (Exception, SystemExit, GeneratorExit) as error:

@@ -158,7 +158,7 @@ class TaskEvaluator:
         return Evaluation(metrics, cost.source, cost.latency_error, 0)
 
     def cost(self, policy: Policy) -> Evaluation:
-        """Return what a policy costs, without training it: metrics hold no accuracy."""
+        """Return what a policy costs, without training it: metrics hold no score."""
         model = self.pruned(policy)
         found = self._cost(model, policy, self.deployed(model, policy.precision).onnx)
         return Evaluation(cost_metrics(found), found.source, found.latency_error, 0)

@@ -11,6 +11,7 @@ from ..errors import EspalierError, EvaluationError, TaskError, describe
 from ..spaces.inputs import call, tensors_of
 from .data.network_input import one_example
 from .fine_tune import fine_tune, shuffled_batches, training_batch
+from .losses import loss_of
 from .task import Task
 
 
@@ -117,7 +118,7 @@ def _gradients(model: nn.Module, task: Task, samples: int, generator: torch.Gene
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         inputs, targets = next(shuffled_batches(task, samples, generator))
-        task.loss(call(model.train(), inputs), targets).backward()
+        loss_of(task)(call(model.train(), inputs), targets).backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             raise EvaluationError(

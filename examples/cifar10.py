@@ -67,7 +67,7 @@ def trained_network(build: Callable[[], nn.Module], weights: Path) -> nn.Module:
     return network.eval()
 
 
-def cifar10_task(name: str, model: Callable[[], nn.Module], data: Path | None, *, learning_rate: float) -> Task:
+def cifar10_task(name: str, model: Callable[[], nn.Module], data: Path | None, *, learning_rate: float | None) -> Task:
     """Return a task on CIFAR-10.
 
     Args:

@@ -38,12 +38,12 @@ class SelfTrained:
     minutes: int
     recipe: Recipe = field(default_factory=Recipe)
 
-    def task(self, data: Path | None, *, learning_rate: float) -> Task:
+    def task(self, data: Path | None, *, learning_rate: float | None) -> Task:
         """Return its task; nothing is trained before its network is asked for.
 
         Args:
             data: the data folder; by default as :func:`~espalier.examples.cifar10_data.data_folder` finds it.
-            learning_rate: of fine-tuning.
+            learning_rate: of fine-tuning; ``None`` for the optimiser's default.
         """
         return cifar10_task(self.name, functools.partial(self.network, data), data, learning_rate=learning_rate)
 

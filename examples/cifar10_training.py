@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..evaluators.fine_tune import learning_rate_factor
 from ..evaluators.mixed_precision import MixedPrecision
+from ..evaluators.schedules import SCHEDULES, factor
 from .augment import flip, shift
 from .cache import store
 from .cifar10_data import Images
@@ -96,7 +96,7 @@ def _train_epoch(
     forward = MixedPrecision(network.train())
     total = 0.0
     for i, batch in enumerate(batches):
-        rate = learning_rate_factor(epoch * len(batches) + i, recipe.epochs * len(batches))
+        rate = factor(SCHEDULES.get("cosine"), epoch * len(batches) + i, recipe.epochs * len(batches))
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate
         moved = shift(flip(images[batch], generator), generator, pixels=recipe.shift_pixels)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
-from ..evaluators.objectives import Objective, objective
+from ..evaluators.objectives import Objective
 from ..jsonfile import write_json
 from . import formatting as fmt
 from .picks import deciding
@@ -29,7 +29,7 @@ class Contender:
 
     name: str
     front: Front
-    """In accuracy and the deciding cost alone, against the run's own dense network."""
+    """In the score and the deciding cost alone, against the run's own dense network."""
     seconds: float
     """Used up, by the clock of the search's budget; those of several workers added up."""
     samples: int
@@ -82,6 +82,7 @@ class BaselineComparison:
         return {
             "version": 1,
             "objectives": {o.name: o.direction for o in self.search.front.objectives},
+            "metric": self.search.front.measure.to_dict(),
             "reference_point": self.search.front.reference_point,
             "budget": "seconds" if self.timed else "samples",
             "search": self.search.to_dict(),
@@ -111,8 +112,14 @@ def write_baselines_json(run: Run) -> Path | None:
 
 
 def _front(run: Run, configurations: tuple[Configuration, ...], cost: Objective) -> Front:
-    both = (objective("accuracy"), cost)
-    return Front.of(configurations, objectives=both, dense=run.dense.metrics, constraints=run.constraints)
+    both = (run.measure.objective, cost)
+    return Front.of(
+        configurations,
+        objectives=both,
+        dense=run.dense.metrics,
+        constraints=run.constraints,
+        measure=run.measure,
+    )
 
 
 def _beside(run: Run, baseline: Baseline) -> tuple[Configuration, ...]:

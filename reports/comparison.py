@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, describe
 from ..evaluators.configuration import Configuration
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Objective
 from ..jsonfile import write_text
 from . import formatting as fmt
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from ..search.run_folder import Run
 
 SHARES = (0.75, 0.5, 0.25)
-"""Of the dense network's latency (or other deciding cost) at which the best accuracies are compared."""
+"""Of the dense network's latency (or other deciding cost) at which the best scores are compared."""
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Reached:
-    """The most accurate front member of one run within a share of its dense network's cost."""
+    """The front member with the best score of one run within a share of its dense network's cost."""
 
     share: float
     configuration: Configuration | None
@@ -81,6 +82,8 @@ class Comparison:
     """The best score and the worst costs of the runs' dense networks: what hypervolumes are scaled by."""
     notes: tuple[str, ...]
     """What differs between the runs beside the search, and so may explain a difference."""
+    measure: Measure = ACCURACY
+    """What the score is."""
     devices: DeviceDifferences | None = None
     """Why runs for different devices come to different fronts; ``None`` where they are for one."""
 
@@ -90,6 +93,7 @@ class Comparison:
             "version": VERSION,
             "task": self.task,
             "objectives": {o.name: o.direction for o in self.objectives},
+            "metric": self.measure.to_dict(),
             "cost": self.cost.name,
             "reference_point": dict(self.reference_point),
             "runs": [entry.to_dict() for entry in self.entries],
@@ -99,8 +103,9 @@ class Comparison:
 
     def header(self) -> list[str]:
         """Return the table's column titles."""
-        cost = fmt.label(self.cost.name).lower()
-        return ["Run", "Front", "Hypervolume", *(f"Accuracy at {s:.0%} of dense {cost}" for s in SHARES)]
+        cost, name = fmt.label(self.cost.name).lower(), self.measure.name
+        title = f"{name[:1].upper()}{name[1:]}"
+        return ["Run", "Front", "Hypervolume", *(f"{title} at {s:.0%} of dense {cost}" for s in SHARES)]
 
     def rows(self) -> list[list[str]]:
         """Return the table's cells as text, one row per run."""
@@ -109,7 +114,7 @@ class Comparison:
                 entry.name,
                 str(len(entry.run.front.configurations)),
                 fmt.significant(entry.hypervolume),
-                *(_reached_text(reached) for reached in entry.reached),
+                *(_reached_text(reached, self.measure) for reached in entry.reached),
             ]
             for entry in self.entries
         ]
@@ -142,12 +147,9 @@ def compare(runs: Sequence[Run]) -> Comparison:
         raise InputError(describe(f"{len(runs)} run", expected="two or more", remedy="Name another run folder."))
     for other in runs[1:]:
         _check_same(runs[0], other)
-    objectives = runs[0].objectives
+    objectives, measure = runs[0].objectives, runs[0].measure
     reference = {o.name: _worst(o, [run.front.reference_point.get(o.name) for run in runs]) for o in objectives}
-    dense = {
-        o.name: max((v for run in runs if (v := run.front.dense.get(o.name)) is not None), default=None)
-        for o in objectives
-    }
+    dense = {o.name: _scale(o, measure, [run.front.dense.get(o.name) for run in runs]) for o in objectives}
     cost = deciding(objectives)
     common = {name: value for name, value in reference.items() if value is not None}
     entries = tuple(
@@ -157,7 +159,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     names = [entry.name for entry in entries]
     explained = device_differences(names, runs)
     notes = tuple(_notes(runs))
-    return Comparison(runs[0].info.task_name, entries, objectives, cost, common, dense, notes, explained)
+    return Comparison(runs[0].info.task_name, entries, objectives, cost, common, dense, notes, measure, explained)
 
 
 def _check_same(first: Run, other: Run) -> None:
@@ -165,6 +167,7 @@ def _check_same(first: Run, other: Run) -> None:
         "task": (first.info.task_name, other.info.task_name),
         "data (fingerprint)": (first.info.data_fingerprint, other.info.data_fingerprint),
         "objectives": tuple(", ".join(sorted(o.name for o in run.objectives)) for run in (first, other)),
+        "metric": tuple(_metric_words(run.measure) for run in (first, other)),
     }
     differences = [f"{what} {mine} and {theirs}" for what, (mine, theirs) in compared.items() if mine != theirs]
     if differences:
@@ -184,6 +187,18 @@ def _worst(objective: Objective, values: Sequence[float | None]) -> float | None
     return min(known) if objective.direction == "maximize" else max(known)
 
 
+def _scale(objective: Objective, measure: Measure, values: Sequence[float | None]) -> float | None:
+    """Return the best score or the largest cost of the dense networks."""
+    if objective.is_score:
+        return measure.best(values)
+    return max((value for value in values if value is not None), default=None)
+
+
+def _metric_words(measure: Measure) -> str:
+    """Return what must be the same of two scores that are compared; from where on a network is of use need not be."""
+    return f"({measure.words})"
+
+
 def _reached(run: Run, cost: Objective) -> tuple[Reached, ...]:
     dense = run.front.dense.get(cost.name)
     return tuple(Reached(share, _best_within(run, cost, None if dense is None else share * dense)) for share in SHARES)
@@ -195,13 +210,13 @@ def _best_within(run: Run, cost: Objective, bound: float | None) -> Configuratio
         for c in run.front.configurations
         if bound is not None and (value := c.metrics.get(cost.name)) is not None and value <= bound
     ]
-    return max(cheap, key=lambda c: c.metrics.get("accuracy") or float("-inf"), default=None)
+    return min(cheap, key=lambda c: run.measure.key(c.metrics.get("accuracy")), default=None)
 
 
-def _reached_text(reached: Reached) -> str:
+def _reached_text(reached: Reached, measure: Measure) -> str:
     if reached.configuration is None:
         return "none"
-    return fmt.score(reached.configuration.metrics.get("accuracy"))
+    return fmt.score(reached.configuration.metrics.get("accuracy"), measure)
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -215,7 +230,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         "devices": [run.info.device for run in runs],
         "networks (fingerprints)": [run.info.model_fingerprint[:12] for run in runs],
         "fidelities (samples of fine-tuning)": [str(run.info.samples) for run in runs],
-        "constraints": [", ".join(map(str, run.constraints)) or "none" for run in runs],
+        "constraints": [", ".join(fmt.constraint(c, run.measure) for c in run.constraints) or "none" for run in runs],
         "latency sources": [run.dense.latency_source for run in runs],
     }
     notes = [

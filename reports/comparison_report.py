@@ -15,10 +15,14 @@ _SCRIPTS = ("theme.js", "plot.js", "compare.js")
 
 def comparison_html(comparison: Comparison) -> str:
     """Return the comparison as HTML text."""
-    cost = comparison.cost.name
+    cost, measure = comparison.cost.name, comparison.measure
     figure = {
         "x": cost,
         "x_label": fmt.label(cost),
+        "y_label": fmt.label("accuracy", measure),
+        "unit": measure.unit,
+        "share": measure.share,
+        "sign": -measure.sign,
         "runs": [
             {
                 "name": entry.name,
@@ -37,7 +41,8 @@ def comparison_html(comparison: Comparison) -> str:
         notes=comparison.notes,
         differences=comparison.devices,
         x_label=fmt.label(cost),
-        reference=[(fmt.label(n).lower(), fmt.metric(n, v)) for n, v in comparison.reference_point.items()],
+        y_label=fmt.inline("accuracy", measure),
+        reference=[(fmt.inline(n, measure), fmt.metric(n, v, measure)) for n, v in comparison.reference_point.items()],
         data=finite({"comparison": figure}),
         version=metadata.version("espalier"),
     )
@@ -50,5 +55,9 @@ def _point(configuration: Configuration, entry: Entry, cost: str) -> dict[str, A
         "x": metrics.get(cost),
         "y": metrics.get("accuracy"),
         "title": f"{entry.name}, trial {configuration.trial}",
-        "lines": [f"{fmt.label(n)}: {fmt.metric(n, metrics.get(n))}" for n in names if fmt.known(metrics.get(n))],
+        "lines": [
+            f"{fmt.label(n, entry.run.measure)}: {fmt.metric(n, metrics.get(n), entry.run.measure)}"
+            for n in names
+            if fmt.known(metrics.get(n))
+        ],
     }

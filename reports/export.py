@@ -184,7 +184,7 @@ def refuse_other_data(run: Run, task: Task) -> None:
     raise InputError(
         describe(
             changed,
-            expected="the data that was searched with, as the accuracies are of it",
+            expected="the data that was searched with, as the scores are of it",
             remedy="Restore it, or name its folder with --data.",
         )
     )

@@ -159,6 +159,7 @@ def _manifest(
         trial=configuration.trial,
         pick=subject.pick,
         constraints=tuple(str(c) for c in (*run.constraints, *subject.constraints)),
+        metric=run.measure.to_dict(),
         model_fingerprint=run.info.model_fingerprint,
         data_fingerprint=run.info.data_fingerprint,
         example_input=input_spec(task.example_input),

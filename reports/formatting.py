@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import TypeGuard
 
+from ..evaluators.measure import ACCURACY, SCORES, Measure
+from ..evaluators.objectives import Constraint
+
 NOT_MEASURED = "not measured"
 MINUS = "\u2212"
 _THIN = "\u202f"
+_SCORE_DIGITS = 4
+"""Significant digits of a score that is no share: networks of a front often differ in the third."""
 
 LABELS: Mapping[str, str] = {
-    "accuracy": "Validation accuracy",
-    "test_accuracy": "Test accuracy",
-    "train_accuracy": "Training accuracy",
-    "accuracy_recalibrated": "Accuracy before fine-tuning",
     "latency_ms": "Latency",
     "size_bytes": "Size",
     "dense_size_bytes": "Size with its zeros",
@@ -23,14 +24,40 @@ LABELS: Mapping[str, str] = {
     "peak_memory_bytes": "Peak memory",
     "energy_mj": "Energy",
 }
-"""What a metric is called in a report."""
+"""What a cost is called in a report."""
+_SPLITS = {"accuracy": "Validation", "test_accuracy": "Test", "train_accuracy": "Training"}
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "test_accuracy", "train_accuracy", "accuracy_recalibrated"})
 
+def label(name: str, measure: Measure = ACCURACY) -> str:
+    """Return what the metric ``name`` is called in a report.
 
-def label(name: str) -> str:
-    """Return what the metric ``name`` is called in a report."""
+    Args:
+        name: a field of ``metrics``.
+        measure: what the score is; an unknown one may be left out for costs alone.
+    """
+    if name in _SPLITS:
+        return f"{_SPLITS[name]} {measure.name}"
+    if name in SCORES:
+        return f"{measure.name[:1].upper()}{measure.name[1:]} before fine-tuning"
     return LABELS.get(name, name.replace("_", " "))
+
+
+def inline(name: str, measure: Measure = ACCURACY) -> str:
+    """Return what the metric ``name`` is called within a sentence: ``validation RMSE``, ``latency``."""
+    if name in _SPLITS:
+        return f"{_SPLITS[name].lower()} {measure.name}"
+    return label(name, measure) if name in SCORES else label(name).lower()
+
+
+def constraint(bound: Constraint, measure: Measure = ACCURACY) -> str:
+    """Return a constraint with the score called what it is: ``RMSE<=60``."""
+    text = str(bound)
+    return measure.name + text.removeprefix(bound.objective.name) if bound.objective.is_score else text
+
+
+def better(name: str, value: float, dense: float, measure: Measure = ACCURACY) -> bool:
+    """Return whether ``value`` of the metric ``name`` is better than the dense network's."""
+    return measure.loss(value, dense) < 0 if name in SCORES else value < dense
 
 
 def known(value: float | None) -> TypeGuard[float]:
@@ -38,12 +65,12 @@ def known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def metric(name: str, value: float | None) -> str:
+def metric(name: str, value: float | None, measure: Measure = ACCURACY) -> str:
     """Return the metric's value with its unit, or ``not measured``."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    if name in HIGHER_IS_BETTER:
-        return score(value)
+    if name in SCORES:
+        return score(value, measure)
     if name.endswith("_bytes"):
         return _bytes(value)
     if name.endswith("_ms"):
@@ -53,11 +80,32 @@ def metric(name: str, value: float | None) -> str:
     return _thousands(value)
 
 
-def score(value: float | None) -> str:
-    """Return a score as a percentage where it is a fraction, as it is otherwise."""
+def score(value: float | None, measure: Measure = ACCURACY) -> str:
+    """Return a score as a percentage where it is a share, with its own unit otherwise."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    return f"{_minus(value * 100, 2)}{_THIN}%" if 0 <= value <= 1 else significant(value)
+    if measure.share and 0 <= value <= 1:
+        return f"{_minus(value * 100, 2)}{_THIN}%"
+    return _with_unit(significant(value, 3 if measure.share else _SCORE_DIGITS), measure)
+
+
+def score_difference(difference: float | None, measure: Measure = ACCURACY, *, dense: float | None = None) -> str:
+    """Return a difference of two scores: in points where they are shares, else in the metric's own unit.
+
+    Args:
+        difference: the second less the first.
+        measure: what the score is.
+        dense: one of the two, where that is known: a score out of 0..1 is no share, whatever its measure says.
+    """
+    if difference is None or not math.isfinite(difference):
+        return NOT_MEASURED
+    if measure.share and (dense is None or 0 <= dense <= 1):
+        return points(difference)
+    return _signed(difference, _with_unit(significant(abs(difference)), measure))
+
+
+def _with_unit(number: str, measure: Measure) -> str:
+    return f"{number}{_THIN}{measure.unit}" if measure.unit else number
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -69,12 +117,13 @@ def significant(value: float, digits: int = 3) -> str:
     return _minus(rounded, max(0, min(decimals, 9)))
 
 
-def change(name: str, value: float | None, dense: float | None) -> str:
-    """Return how ``value`` differs from the dense network's: points for a score, per cent for a cost."""
+def change(name: str, value: float | None, dense: float | None, measure: Measure = ACCURACY) -> str:
+    """Return how ``value`` differs from the dense network's: points for a share, the metric's unit for another score,
+    per cent for a cost."""
     if value is None or dense is None or not (math.isfinite(value) and math.isfinite(dense)):
         return ""
-    if name in HIGHER_IS_BETTER:
-        return points(value - dense) if 0 <= dense <= 1 else _signed(value - dense, significant(abs(value - dense)))
+    if name in SCORES:
+        return score_difference(value - dense, measure, dense=dense)
     if dense == 0:
         return ""
     fraction = (value - dense) / dense * 100

@@ -24,6 +24,7 @@ from .sections.trust import trust
 if TYPE_CHECKING:
     from ..search.run_folder import Run
 
+OPTIMIZER_TITLES = {"sgd": "SGD", "adamw": "AdamW"}
 _SCRIPTS = ("theme.js", "plot.js", "charts.js", "finder.js", "removed.js")
 
 
@@ -80,11 +81,23 @@ def _conditions(run: Run) -> list[dict[str, str]]:
         "Precision": ", ".join(options.precision),
         "Dense latency": latency_words(dense.latency_source, dense.latency_error),
         "Fidelity": f"{fidelity_words(run)} of fine-tuning",
+        "Metric": run.measure.words,
+        **_training(run),
         "Seed": str(run.info.seed),
         "Sampler": options.sampler,
         "Data": f"fingerprint {run.info.data_fingerprint[:12]}",
     }
     return [{"label": label, "text": text} for label, text in facts.items()]
+
+
+def _training(run: Run) -> dict[str, str]:
+    """Return what networks were fine-tuned with; nothing where the run does not say."""
+    found = run.info.training
+    if found is None:
+        return {}
+    named = OPTIMIZER_TITLES.get(found["optimizer"], found["optimizer"])
+    rate = "" if found["learning_rate"] is None else f", learning rate {found['learning_rate']:g}"
+    return {"Optimiser": f"{named}{rate}, {found['schedule']} schedule"}
 
 
 def _runtime(run: Run) -> str:

@@ -14,9 +14,11 @@ from ..evaluators.export_check import ExportCheck, try_export
 from ..evaluators.hardware.base import Cost, CostModel, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.sensitivity import Sensitivity, sensitivity
 from ..evaluators.task import Task
 from ..evaluators.task_evaluator import TaskEvaluator
+from ..evaluators.task_measure import measure_of
 from ..evaluators.threads import torch_threads
 from ..spaces.fingerprint import fingerprint
 from ..spaces.groups import FrozenGroup, Graph, Group
@@ -59,7 +61,9 @@ class Inspection:
     export: ExportCheck = field(default_factory=ExportCheck)
     """What came of trying to export the network."""
     sensitivities: tuple[Sensitivity, ...] = ()
-    """Where asked for: the accuracy left after each group alone is pruned, one entry per group."""
+    """Where asked for: the score left after each group alone is pruned, one entry per group."""
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     def widths(self, group: Group) -> tuple[int, ...]:
         """Return the channel counts that the device makes worth keeping in ``group``."""
@@ -87,6 +91,7 @@ class Inspection:
             "reachable": [reached.to_dict() for reached in self.reached],
             "layers": [asdict(layer) for layer in self.layers],
             "note": self.note,
+            "metric": self.measure.to_dict(),
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
@@ -118,7 +123,7 @@ def inspect_task(task: Task, device: Device, *, threads: int = 1, with_sensitivi
         task: the task, checked already.
         device: the target.
         threads: of the runtime, where it is measured here.
-        with_sensitivity: also prune each group alone by half and tell the accuracy, which takes a validation per group.
+        with_sensitivity: also prune each group alone by half and tell the score, which takes a validation per group.
     """
     with torch_threads(threads):
         return _inspect(task, device, threads, with_sensitivity)
@@ -149,6 +154,7 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
         effects=found.effects,
         export=exported,
         sensitivities=_sensitivities(task, graph, device, threads) if with_sensitivity else (),
+        measure=measure_of(task),
     )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import InputError, describe
 from ..evaluators.hardware.device import Device
+from ..evaluators.measure import Measure
 from ..evaluators.task import Inputs
 from ..jsonfile import read_json, write_json
 
@@ -85,6 +86,8 @@ class Manifest:
     """What each program takes, by its file: ``dynamic`` (the axes of its inputs that vary, by their names), ``fixed``
     (why others do not) and ``tried`` (the sizes at which it was compared with PyTorch). Older exports have none: they
     take a batch of 1."""
+    metric: Mapping[str, Any] | None = None
+    """What the score is, as in ``front.json``; ``None``, as in exports of before it was stored, is accuracy."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``{name: {"sha256": ..., "bytes": ...}}`` of every other file."""
 
@@ -92,6 +95,11 @@ class Manifest:
     def device_told(self) -> Device:
         """The device that costs are told for."""
         return Device.from_yaml(json.dumps(self.device_definition), origin=f"the device of {self.task}")
+
+    @property
+    def measure(self) -> Measure:
+        """What the score is."""
+        return Measure.from_dict(self.metric)
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json`` into ``folder``."""
@@ -111,7 +119,7 @@ class Manifest:
         content = read_json(folder / MANIFEST, version=VERSION)
         del content["version"]
         known = {f.name for f in dataclasses.fields(cls)}
-        optional = {"claims_of", "int8", "shapes"}
+        optional = {"claims_of", "int8", "shapes", "metric"}
         content = {"claims_of": ONNX, "int8": None, **content}
         missing = sorted(known - content.keys() - optional)
         if missing:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..evaluators.measure import Measure
 from ..evaluators.objectives import Constraint
 from . import formatting as fmt
 
@@ -19,19 +20,21 @@ def misses(metrics: Mapping[str, float | None], run: Run) -> tuple[str, ...]:
     """Return one text for each constraint that ``metrics`` miss: ``needs 12 KiB more RAM than the device has``."""
     own = set(run.info.options.parsed_constraints)
     return tuple(
-        _miss(constraint, constraint.excess(metrics), limit=constraint not in own)
+        _miss(constraint, constraint.excess(metrics), run.measure, limit=constraint not in own)
         for constraint in run.constraints
         if constraint.violation(metrics) > 0
     )
 
 
-def _miss(constraint: Constraint, excess: float, *, limit: bool) -> str:
+def _miss(constraint: Constraint, excess: float, measure: Measure, *, limit: bool) -> str:
     name = constraint.objective.name
     if math.isinf(excess):
-        return f"{fmt.label(name).lower()} is not known, and {constraint} is asked for"
+        return f"{fmt.inline(name, measure)} is not known, and {fmt.constraint(constraint, measure)} is asked for"
     if limit and name in _MEMORIES:
         return f"needs {fmt.metric(name, excess)} more {_MEMORIES[name]} than the device has"
-    is_score = name in fmt.HIGHER_IS_BETTER and 0 <= constraint.bound <= 1
-    amount = fmt.points(excess).removeprefix("+") if is_score else fmt.metric(name, excess)
+    is_score = constraint.objective.is_score
+    amount = fmt.metric(name, excess)
+    if is_score:
+        amount = fmt.score_difference(excess, measure, dense=constraint.bound).removeprefix("+")
     side = "above" if constraint.operator == "<=" else "below"
-    return f"{fmt.label(name).lower()} is {amount} {side} {fmt.metric(name, constraint.bound)}"
+    return f"{fmt.inline(name, measure)} is {amount} {side} {fmt.metric(name, constraint.bound, measure)}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..evaluators.objectives import Constraint
 from ..evaluators.quantisation import scheme_of_recipe
 from ..evaluators.task_loading import is_built_in
 from ..spaces.policy import Choice, Policy
@@ -63,7 +64,8 @@ def model_card(manifest: Manifest, policy: Policy, input_names: tuple[str, ...])
 
 
 def _introduction(m: Manifest) -> str:
-    constraints = f" within {', '.join(f'`{c}`' for c in m.constraints)}" if m.constraints else ""
+    named = [f"`{fmt.constraint(Constraint.parse(text), m.measure)}`" for text in m.constraints]
+    constraints = f" within {', '.join(named)}" if named else ""
     return f"""# {m.task}, pruned for {m.device}
 
 A smaller version of the network of the task `{m.task}`, made by Espalier {m.versions.get("espalier", "")}:
@@ -81,8 +83,8 @@ Export it from its run again, or make the run again:
 
 def _numbers(m: Manifest) -> str:
     rows = [
-        f"| {fmt.label(name)} | {fmt.metric(name, m.dense.get(name))} | {fmt.metric(name, m.claimed.get(name))} | "
-        f"{fmt.change(name, m.claimed.get(name), m.dense.get(name))} | {fmt.metric(name, m.measured.get(name))} |"
+        f"| {fmt.label(name, m.measure)} | {_shown(m, name, m.dense)} | {_shown(m, name, m.claimed)} | "
+        f"{fmt.change(name, m.claimed.get(name), m.dense.get(name), m.measure)} | {_shown(m, name, m.measured)} |"
         for name in _METRICS
         if m.claimed.get(name) is not None and (name != "dense_size_bytes" or _encoded(m))
     ]
@@ -95,21 +97,29 @@ def _numbers(m: Manifest) -> str:
 {chr(10).join(rows)}
 
 - What is claimed ("this network") is {source}; `espalier verify` checks it.
-- Accuracy, latency, size and memory are of `{m.claims_of}`, at {_told(m, m.precision)}; the dense network's are at
+- {_title(m)}, latency, size and memory are of `{m.claims_of}`, at {_told(m, m.precision)}; the dense network's are at
   {_told(m, "fp32")}.
 - Latency: {m.latency_source} for `{m.device}`, {fmt.plural(m.threads, "thread")}, batch of 1, stated error
   ±{100 * m.latency_error:.1f} %; `espalier verify` allows that error.
 - Fidelity: fine-tuned on {fmt.plural(m.samples, "training sample")} after pruning{extra}.
-- Validation accuracy steered the search; test accuracy was read afterwards.
+- The score: {m.measure.words}. On validation data it steered the search; on test data it was read afterwards.
 """
 
 
 def _told(m: Manifest, precision: str) -> str:
-    """Return the precision of accuracy and, where the device runs another, of costs."""
+    """Return the precision of the score and, where the device runs another, of costs."""
     costs = costs_precision(precision, m.device_told)
     if costs == precision:
         return precision
-    return f"{precision} (accuracy) and {costs} (latency, size, memory and energy, as `{m.device}` runs it)"
+    return f"{precision} ({m.measure.name}) and {costs} (latency, size, memory and energy, as `{m.device}` runs it)"
+
+
+def _shown(m: Manifest, name: str, metrics: Mapping[str, float | None]) -> str:
+    return fmt.metric(name, metrics.get(name), m.measure)
+
+
+def _title(m: Manifest) -> str:
+    return f"{m.measure.name[:1].upper()}{m.measure.name[1:]}"
 
 
 def _encoded(m: Manifest) -> bool:
@@ -219,7 +229,7 @@ def _limits(m: Manifest) -> str:
 - {measured}
 {_sizes(m)}- Latency was measured at a batch of 1 of the example's size, every axis held to it.
 - Largest difference to PyTorch, relative to the largest output (tolerance {TOLERANCE:.0e}): {parities}.
-{_int8_limits(m)}- Accuracy is that of the task's own data and metric. Pruning can harm some classes or groups
+{_int8_limits(m)}- {_title(m)} is that of the task's own data and metric. Pruning can harm some classes or groups
   of people more than the mean shows: evaluate it on what matters to you before using it.
 """
 

@@ -42,7 +42,7 @@ class LatencyPair:
 
 
 def scores(model: nn.Module, task: Task) -> dict[str, float | None]:
-    """Return validation accuracy and, where the task has test data, test accuracy."""
+    """Return the score on validation data and, where the task has any, on test data."""
     test = None if task.test is None else score(model, task, task.test)
     return {"accuracy": score(model, task, task.validation), "test_accuracy": test}
 

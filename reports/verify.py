@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluators.data import batches
 from ..evaluators.hardware.device import Device
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.onnx_network import Deployed
 from ..evaluators.quantisation import digest as digest_of
 from ..evaluators.quantisation import quantise, scheme_of_recipe
@@ -26,7 +27,8 @@ from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 from .without_task import checked_threads, computable, without_task
 
 SCORE_NOISE = 1e-3
-"""Allowed on top of one sample where a score is compared: sums in another order can move a metric's last digits."""
+"""Allowed where a score is compared, of a share on top of one sample: sums in another order can move last digits.
+Absolute for shares, else relative."""
 LATENCY_ATTEMPTS = 3
 """A claim is refuted only where it fails so many measurements: other programs disturb single ones."""
 PREDICTION_NOISE = 1e-6
@@ -57,6 +59,8 @@ class Verification:
     checks: tuple[Check, ...]
     not_checked: tuple[str, ...] = ()
     """What could not be checked, each with its reason."""
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     @property
     def passed(self) -> bool:
@@ -71,9 +75,8 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for ``--json``."""
         checks = [_plain(check) for check in self.checks]
-        return {
-            "folder": str(self.folder), "passed": self.passed, "checks": checks, "not_checked": list(self.not_checked)
-        }  # fmt: skip
+        about = {"folder": str(self.folder), "passed": self.passed, "metric": self.measure.to_dict()}
+        return {**about, "checks": checks, "not_checked": list(self.not_checked)}
 
 
 def verify(
@@ -102,15 +105,16 @@ def verify(
         inside = _files(contents(manifest, folder, trust=trust), "contents of")
         files += tuple(check for check in inside if not check.passed)
     if not all(check.passed for check in files):
-        return Verification(folder, files)
+        return Verification(folder, files, measure=manifest.measure)
     if task is None and may_load(manifest, trust=trust):
         task = task_of(manifest, folder, data=data, trust=trust)
     with torch_threads(checked_threads(manifest)):
         if task is None:
             found = without_task(manifest, folder)
-            return Verification(folder, (*files, *(Check(*each) for each in found.checks)), found.not_checked)
-        checks, left_out = _checks(manifest, folder, task, trust=trust)
-    return Verification(folder, (*files, *checks), left_out)
+            checks, left_out = tuple(Check(*each) for each in found.checks), found.not_checked
+        else:
+            checks, left_out = _checks(manifest, folder, task, trust=trust)
+    return Verification(folder, (*files, *checks), left_out, manifest.measure)
 
 
 def _checks(manifest: Manifest, folder: Path, task: Task, *, trust: bool) -> tuple[tuple[Check, ...], tuple[str, ...]]:
@@ -151,7 +155,7 @@ def _data_check(manifest: Manifest, task: Task, *, scores_hold: bool) -> Check:
     """Check the data's fingerprint; a changed one refutes nothing by itself where the scores come out as claimed."""
     found = data_fingerprint(task)
     same = found == manifest.data_fingerprint
-    note = "changed, but the accuracies hold on them" if scores_hold else "accuracies are of other data; see --data"
+    note = "changed, but the scores hold on them" if scores_hold else "scores are of other data; see --data"
     return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same or scores_hold, "" if same else note)
 
 
@@ -211,7 +215,10 @@ def _score_checks(manifest: Manifest, found: Mapping[str, float | None], task: T
         if claimed is None or value is None:
             # A search that was interrupted has read no test accuracy; the export then claims its own.
             continue
-        tolerance = 1 / batches(data, name=name, task=task).samples + SCORE_NOISE
+        share = manifest.measure.share
+        # Of a share one sample more or less may be right; any other score moves by its last digits alone.
+        samples = batches(data, name=name, task=task).samples
+        tolerance = 1 / samples + SCORE_NOISE if share else SCORE_NOISE * abs(claimed)
         checks.append(Check(name, claimed, value, tolerance, abs(value - claimed) <= tolerance))
     return tuple(checks)
 

@@ -37,12 +37,12 @@ def check_constraints(
 ) -> None:
     """Check that the dense network or the most pruned one, at some precision, meets each constraint on a cost.
 
-    Accuracy is left to the search: fine-tuning may raise it.
+    The score is left to the search: fine-tuning may better it.
 
     Raises:
         ConstraintError: neither meets one; the message says what is attainable.
     """
-    on_costs = [c for c in constraints if c.objective.name != "accuracy"]
+    on_costs = [c for c in constraints if not c.objective.is_score]
     if not on_costs:
         return
     leasts = [replace(least, precision=p) for p in space.precisions for least in most_pruned(space)]

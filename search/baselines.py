@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluators.front import Front
-from ..evaluators.objectives import Constraint
+from ..evaluators.measure import ACCURACY, Measure
+from ..evaluators.objectives import SCORE, Constraint
 from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest, batch_seed
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
@@ -60,6 +61,7 @@ class BaselineRunner:
         clock: what the search's budget is counted by.
         interrupts: raise while a network is trained, and nowhere else.
         progress: is told every network.
+        measure: what the score is.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class BaselineRunner:
     interrupts: Interrupts
     progress: Progress
     events: EventLog
+    measure: Measure = ACCURACY
 
     def run(self, budget: Spending) -> None:
         """Bring every baseline to its end; what was trained before stays, unless the search has gone on since."""
@@ -129,6 +132,7 @@ class BaselineRunner:
             objectives=self.options.parsed_objectives,
             dense={},
             constraints=self.constraints,
+            measure=self.measure,
         )
         requests = [FinishRequest(c.trial, c.policy, str(level_weights(folder, c.trial))) for c in front.configurations]
         with self.interrupts.welcome():
@@ -138,8 +142,8 @@ class BaselineRunner:
 
     def _say(self, baseline: Baseline, count: int) -> None:
         level = baseline.levels[-1]
-        accuracy = None if level.evaluation is None else level.evaluation.metrics.get("accuracy")
-        found = level.reason if accuracy is None else f"accuracy {accuracy:.4f}"
+        score = None if level.evaluation is None else level.evaluation.metrics.get(SCORE)
+        found = level.reason if score is None else f"{self.measure.name} {score:.4f}"
         self.progress.message(f"baseline {baseline.name}: network {level.number} of {count}, {found}")
         self.events.write(f"{BASELINE_EVENT} trial", name=baseline.name, level=level.number, reason=level.reason)
 

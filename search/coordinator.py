@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import optuna
 
 from ..errors import EvaluationError, describe
-from ..evaluators.front import REFERENCE_SHARE
+from ..evaluators.measure import ACCURACY, Measure
+from ..evaluators.objectives import SCORE
 from ..evaluators.request import Ancestor, EvaluationRequest, batch_seed
 from ..spaces.policy import Policy
 from .effort import Effort
@@ -48,6 +49,8 @@ class Coordinator:
     """Says how long each candidate is trained."""
     timer: Timer = field(default_factory=Timer.start)
     """Counts the seconds since."""
+    measure: Measure = ACCURACY
+    """What the score is."""
 
     def __post_init__(self) -> None:
         self._in_flight: dict[int, Proposal] = {}
@@ -56,7 +59,7 @@ class Coordinator:
         self._trainings = {True: 0, False: 0}
         """How many candidates of this sitting were to be trained and succeeded, or failed."""
         self.patience = Patience(self.options.patience)
-        self.last_step = LastStep(self.ledger, self.effort, self.options, self.dense)
+        self.last_step = LastStep(self.ledger, self.effort, self.options, self.dense, self.measure)
 
     def run(self) -> None:
         """Search to the end.
@@ -83,7 +86,8 @@ class Coordinator:
             running=len(self._in_flight),
             front=len(self.ledger.front),
             hypervolume=self.ledger.front.hypervolume(self.dense),
-            best_accuracy=self.ledger.front.best_accuracy(),
+            best_score=self.ledger.front.best_score(),
+            metric=self.measure.name,
             elapsed=self._elapsed(),
             remaining=self._remaining(),
         )
@@ -151,11 +155,11 @@ class Coordinator:
 
     def _worthy(self) -> frozenset[int]:
         """Return the trials on the front that add to its hypervolume; a small network may be there for being small."""
-        best = self.dense.get("accuracy")
+        best, members = self.dense.get(SCORE), self.ledger.front.members
         if best is None:
-            return frozenset(member.trial for member in self.ledger.front.members)
-        least = best - REFERENCE_SHARE * abs(best)
-        return frozenset(m.trial for m in self.ledger.front.members if (m.metrics.get("accuracy") or least) > least)
+            return frozenset(member.trial for member in members)
+        least = self.measure.key(self.measure.reference(best))
+        return frozenset(m.trial for m in members if self.measure.key(m.metrics.get(SCORE)) < least)
 
     def _further(self) -> Proposal | None:
         continued = [p.continues.member.trial for p in self._in_flight.values() if p.continues is not None]

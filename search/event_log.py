@@ -11,6 +11,8 @@ LOG = "log.jsonl"
 _STARTS = ("started", "resumed")
 TRIAL_EVENTS = ("trial finished", "trial failed")
 """Written once the study holds how a trial came out."""
+DOUBT_EVENT = "direction doubted"
+"""Says that the metric seems to improve in the wrong direction."""
 BASELINE_EVENT = "baseline"
 """First word of events that are no part of the search, and whose time is not its time."""
 

@@ -82,7 +82,7 @@ class FidelityLadder:
     def add(self, rung: int, configuration: Configuration) -> None:
         """Take in what a candidate came to at a rung."""
         point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self.objectives)
-        costs = (configuration.metrics[o.name] for o in self.objectives if o.direction == "minimize")
+        costs = (configuration.metrics[o.name] for o in self.objectives if not o.is_score)
         cost = float(next(costs, None) or 0.0)
         entry = _Entry(configuration, point, math.log(cost) if cost > 0 else 0.0)
         entries = self._entries.setdefault(rung, {})
@@ -127,7 +127,7 @@ class FidelityLadder:
                 yield entry
 
     def _fits(self, configuration: Configuration) -> bool:
-        costs = (c for c in self.constraints if c.objective.direction == "minimize")
+        costs = (c for c in self.constraints if not c.objective.is_score)
         return all(constraint.violation(configuration.metrics) <= 0 for constraint in costs)
 
     def _peers(self, entry: _Entry, rung: int) -> list[_Entry]:

@@ -119,7 +119,7 @@ def study(folder: Path, info: RunInfo) -> Iterator[optuna.Study]:
         yield optuna.create_study(
             study_name=info.study_name,
             storage=storage,
-            directions=[o.direction for o in info.options.parsed_objectives],
+            directions=[o.direction for o in info.objectives],
             load_if_exists=True,
         )
     finally:

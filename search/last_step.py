@@ -1,6 +1,6 @@
 """The last step of a search with a budget: members of the front are trained on, in order of what that adds to it.
 
-A member's accuracy counts for as much hypervolume as lies between its cost and that of the next larger member. Training
+A member's score counts for as much hypervolume as lies between its cost and that of the next larger member. Training
 gains less the more there was of it, so the time left goes where the least was spent for what it counts: every member's
 own training is filled up to the same level in seconds for its worth, as far as the time reaches.
 """
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
+from ..evaluators.measure import ACCURACY, Measure, measured
+from ..evaluators.objectives import SCORE
 from ..spaces.policy import Policy
 from .effort import LAST_SHARE, LEAST_SAMPLES, Effort
 from .ledger import Ledger
@@ -70,12 +72,14 @@ class LastStep:
         effort: shares the time out.
         options: of the search.
         dense: metrics of the dense network.
+        measure: what the score is.
     """
 
     ledger: Ledger
     effort: Effort
     options: SearchOptions
     dense: Mapping[str, float | None]
+    measure: Measure = ACCURACY
     has_begun: bool = field(default=False, init=False)
     """Whether a member was trained on: new candidates are tried after that by workers that would stand idle alone."""
     _end: float | None = field(default=None, init=False)
@@ -165,16 +169,18 @@ class LastStep:
 
     def _worth(self, member: Configuration, members: tuple[Configuration, ...]) -> float:
         """Return what a better score of ``member`` adds to the front, and how much better it may become."""
-        score, best = member.metrics.get("accuracy"), self.dense.get("accuracy")
+        score, best = member.metrics.get(SCORE), self.dense.get(SCORE)
         if score is None or not best:
             return 0.0
-        better = replace(member, metrics={**member.metrics, "accuracy": score + _NUDGE * abs(best)})
+        raised_score = self.measure.improved(score, _NUDGE * abs(best))
+        better = replace(member, metrics={**member.metrics, SCORE: raised_score})
         raised = self._hypervolume(tuple(better if m is member else m for m in members))
-        deficit = max(_LEAST_DEFICIT, (best - score) / abs(best))
+        deficit = max(_LEAST_DEFICIT, self.measure.loss(score, best) / abs(best))
         return max(0.0, raised - self._hypervolume(members)) * math.sqrt(deficit)
 
     def _hypervolume(self, members: tuple[Configuration, ...]) -> float:
-        return Front(self.options.parsed_objectives, (), members, self.dense).hypervolume
+        objectives = measured(self.options.parsed_objectives, self.measure)
+        return Front(objectives, (), members, self.dense, self.measure).hypervolume
 
 
 def filled(spent: Sequence[float], worths: Sequence[float], seconds: float) -> list[float]:

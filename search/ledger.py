@@ -13,7 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluators.configuration import Configuration
-from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.measure import ACCURACY, Measure, measured
+from ..evaluators.objectives import SCORE, Constraint, Objective
 from ..evaluators.request import Ancestor, Evaluation
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
@@ -68,7 +69,10 @@ class Ledger:
         heritage: Heritage | None = None,
         path: Sequence[Policy] = (),
         ladder: FidelityLadder | None = None,
+        measure: Measure = ACCURACY,
     ) -> None:
+        objectives = measured(objectives, measure)
+        self._measure = measure
         self._heritage = heritage
         self._path = {policy.key for policy in path}
         self._ancestors: dict[int, Configuration] = {}
@@ -78,7 +82,7 @@ class Ledger:
         self._objectives = objectives
         self._constraints = constraints
         self._outcomes: dict[Any, Outcome] = {}
-        self.front = RunningFront(objectives, constraints)
+        self.front = RunningFront(objectives, constraints, measure)
         self.trainings = TrainingLog()
         self.ladder = ladder or FidelityLadder()
         self.failed = 0
@@ -225,7 +229,7 @@ class Ledger:
     def _remember(
         self, number: int, policy: Policy, evaluation: Evaluation, rung: int | None
     ) -> tuple[Outcome, tuple[int, ...]]:
-        outcome = _better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
+        outcome = self._better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
         self._outcomes[policy.key] = outcome
         self.trainings.add(policy, evaluation)
         configuration = Configuration(
@@ -249,7 +253,6 @@ class Ledger:
         outcome = self._outcomes.setdefault(policy.key, Outcome(number, None, reason))
         self.failed += outcome.trial == number
 
-
-def _better(known: Outcome | None, found: Outcome) -> Outcome:
-    """Return the better outcome of a policy that may have been trained on."""
-    return max(found, known or found, key=lambda outcome: (outcome.metrics or {}).get("accuracy") or -math.inf)
+    def _better(self, known: Outcome | None, found: Outcome) -> Outcome:
+        """Return the better outcome of a policy that may have been trained on."""
+        return min(found, known or found, key=lambda outcome: self._measure.key((outcome.metrics or {}).get(SCORE)))

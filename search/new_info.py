@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from ..evaluators.hardware.device import load_device
 from ..evaluators.hardware.instruction_set import instruction_set
+from ..evaluators.measure import measured
 from ..evaluators.quantisation import Recipe
 from ..evaluators.request import Evaluation
 from .attainable import check_constraints, check_objectives
@@ -24,7 +25,7 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
     """
     dense = evaluator.dense()
     constraints = (*options.parsed_constraints, *subject.limits)
-    check_objectives(options.parsed_objectives, dense.metrics, subject.device_name)
+    check_objectives(measured(options.parsed_objectives, subject.measure), dense.metrics, subject.device_name)
     check_constraints(constraints, subject.space, evaluator, dense.metrics)
     return RunInfo(
         task_reference=subject.task_reference,
@@ -42,6 +43,8 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
         graph=GraphSummary.of(subject.space.graph),
         quantisation=quantisation_of(options),
         processor=instruction_set().to_dict(),
+        metric=subject.measure,
+        training=subject.training,
     )
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from ..evaluators.front import REFERENCE_SHARE
+from ..evaluators.measure import ACCURACY, Measure
+from ..evaluators.objectives import SCORE
 from ..spaces.policy import Policy
 from .descent import Level
 from .sensitivity_table import LEAST_LOSS
@@ -44,10 +45,12 @@ class PathTraining:
     Args:
         levels: of the path, largest first.
         reaches_below: whether networks below the reference point are wanted too, as for a constraint.
+        measure: what the score is.
     """
 
     levels: Sequence[Level] = ()
     reaches_below: bool = False
+    measure: Measure = ACCURACY
     _lost: list[_Lost] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -62,9 +65,9 @@ class PathTraining:
             metrics: its own, once trained.
             dense: those of the dense network.
         """
-        loss, score, best = self._losses.get(policy, 0.0), metrics.get("accuracy"), dense.get("accuracy")
-        if loss > LEAST_LOSS and score is not None and best:
-            self._lost.append(_Lost(loss, max(0.0, best - score) / (abs(best) * REFERENCE_SHARE)))
+        loss, score, best = self._losses.get(policy, 0.0), metrics.get(SCORE), dense.get(SCORE)
+        if loss > LEAST_LOSS and score is not None and best is not None:
+            self._lost.append(_Lost(loss, max(0.0, self.measure.loss(score, best)) / self.measure.room(best)))
 
     def weight(self, policy: Policy) -> float:
         """Return how much training a network deserves beside the others."""

@@ -24,19 +24,21 @@ class Snapshot:
     running: int
     front: int
     hypervolume: float
-    best_accuracy: float | None
+    best_score: float | None
     """Under the constraints."""
     elapsed: float
     """Seconds searched, those before a resume included."""
     remaining: float | None
     """Seconds expected until trials or budget are used up; ``None`` until one trial is done."""
+    metric: str = "accuracy"
+    """What the score is called."""
 
     def line(self) -> str:
         """Return the snapshot as one line."""
-        best = "-" if self.best_accuracy is None else f"{self.best_accuracy:.4f}"
+        best = "-" if self.best_score is None else f"{self.best_score:.4f}"
         return (
             f"{self.done}/{self.total} done, {self.failed} failed, front {self.front}, "
-            f"hypervolume {self.hypervolume:.4f}, best accuracy {best}, "
+            f"hypervolume {self.hypervolume:.4f}, best {self.metric} {best}, "
             f"{clock(self.elapsed)} gone, {clock(self.remaining)} to go"
         )
 
@@ -154,14 +156,14 @@ def clock(seconds: float | None) -> str:
 
 def _table(snapshot: Snapshot) -> Table:
     table = Table(box=None, pad_edge=False)
-    best = "-" if snapshot.best_accuracy is None else f"{snapshot.best_accuracy:.4f}"
+    best = "-" if snapshot.best_score is None else f"{snapshot.best_score:.4f}"
     cells = {
         "done": f"{snapshot.done}/{snapshot.total}",
         "running": str(snapshot.running),
         "failed": str(snapshot.failed),
         "front": str(snapshot.front),
         "hypervolume": f"{snapshot.hypervolume:.4f}",
-        "best accuracy": best,
+        f"best {snapshot.metric}": best,
         "gone": clock(snapshot.elapsed),
         "to go": clock(snapshot.remaining),
     }

@@ -17,6 +17,7 @@ import optuna
 from ..errors import RunFolderError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
+from ..evaluators.measure import Measure
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.request import FinishedNetwork
 from ..evaluators.slower import slower_than
@@ -24,7 +25,7 @@ from ..jsonfile import read_json, write_json
 from . import journal
 from .audit_record import Audit, AuditedNetwork, read_audit
 from .baseline_record import Baseline, read_baselines
-from .event_log import LOG, EventLog
+from .event_log import DOUBT_EVENT, LOG, EventLog
 from .finished_networks import FINISHED, read_finished, with_final_numbers, write_finished
 from .options import SearchOptions
 from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
@@ -34,6 +35,7 @@ FRONT = "front.json"
 RANKINGS = "rankings.json"
 
 __all__ = [
+    "DOUBT_EVENT",
     "FINISHED",
     "Audit",
     "AuditedNetwork",
@@ -65,7 +67,12 @@ class Run:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What was optimised."""
-        return self.info.options.parsed_objectives
+        return self.info.objectives
+
+    @property
+    def measure(self) -> Measure:
+        """What the score is: name, unit and direction of what stands under ``accuracy``."""
+        return self.info.metric
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -121,7 +128,13 @@ class Run:
     def search_front(self) -> Front:
         """The front under the numbers that the search itself saw."""
         seen = [t.configuration for t in self.trials if t.configuration is not None]
-        return Front.of(seen, objectives=self.objectives, dense=self.info.dense.metrics, constraints=self.constraints)
+        return Front.of(
+            seen,
+            objectives=self.objectives,
+            dense=self.info.dense.metrics,
+            constraints=self.constraints,
+            measure=self.measure,
+        )
 
     def pick(self, name: str | int, constraints: Iterable[str | Constraint] = ()) -> Configuration:
         """Return the member of the front called ``name`` (or of that trial) under further ``constraints``.
@@ -169,6 +182,7 @@ class Run:
             "task": self.info.task_name,
             "device": self.info.device,
             "objectives": {o.name: o.direction for o in self.objectives},
+            "metric": self.measure.to_dict(),
             "constraints": [str(c) for c in self.constraints],
             "fidelity": {"samples": self.info.samples},
             "dense": dict(dense.metrics),
@@ -206,6 +220,7 @@ class Run:
             objectives=self.objectives,
             dense=self.dense.metrics,
             constraints=self.constraints,
+            measure=self.measure,
         )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, RunFolderError, describe
-from ..evaluators.objectives import Constraint
+from ..evaluators.measure import ACCURACY, Measure, measured
+from ..evaluators.objectives import Constraint, Objective
 from ..jsonfile import read_json, write_json
 from ..spaces.groups import Graph
 from .options import SearchOptions, different_run
@@ -108,6 +109,12 @@ class RunInfo:
     """How int8 files are made from weights and training data; ``None`` where the run searches no int8."""
     processor: Mapping[str, Any] | None = None
     """The instruction set of the processor that the run began on; ``None`` in runs of older versions."""
+    metric: Measure = ACCURACY
+    """What the score is; accuracy in runs of before it was stored."""
+    says_metric: bool = True
+    """Whether it was stored."""
+    training: Mapping[str, Any] | None = None
+    """What the built-in loop fine-tunes with; ``None`` where it was not stored, or the task brings its own loop."""
 
     @property
     def model_fingerprint(self) -> str:
@@ -124,9 +131,16 @@ class RunInfo:
         """The constraints as values."""
         return tuple(Constraint.parse(text) for text in self.constraints)
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is optimised, the score in its own direction."""
+        return measured(self.options.parsed_objectives, self.metric)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``run.json``."""
         plain = dict(vars(self))
+        plain.update(metric=self.metric.to_dict())
+        del plain["says_metric"]
         plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())
         plain.update(fingerprints=dict(self.fingerprints), constraints=list(self.constraints))
         plain.update(dense={**vars(self.dense), "metrics": dict(self.dense.metrics)})
@@ -151,6 +165,8 @@ class RunInfo:
             content["constraints"] = tuple(content["constraints"])
             content["dense"] = DenseNetwork(**content["dense"])
             content["graph"] = GraphSummary.from_dict(content["graph"])
+            content["says_metric"] = content.get("metric") is not None
+            content["metric"] = Measure.from_dict(content.get("metric"))
             info = cls(**content)
             _ = info.parsed_constraints, info.model_fingerprint, info.data_fingerprint
             return info
@@ -179,6 +195,7 @@ class RunInfo:
             if what != "data"
         }
         compared["the way to int8"] = (self.quantisation, stored.quantisation)
+        compared["the metric"] = (self.metric, stored.metric)
         compared["samples"] = (self.samples, stored.samples)
         compared["Espalier's major version"] = (_major(self.versions), _major(stored.versions))
         differences = [

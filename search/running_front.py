@@ -6,15 +6,19 @@ from collections.abc import Mapping
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
-from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.measure import ACCURACY, Measure, measured
+from ..evaluators.objectives import SCORE, Constraint, Objective
 from ..evaluators.pareto import Point, dominates
 
 
 class RunningFront:
     """The feasible configurations that no other dominates; of equal ones the lowest trial, as in :class:`Front`."""
 
-    def __init__(self, objectives: tuple[Objective, ...], constraints: tuple[Constraint, ...]) -> None:
-        self._objectives = objectives
+    def __init__(
+        self, objectives: tuple[Objective, ...], constraints: tuple[Constraint, ...], measure: Measure = ACCURACY
+    ) -> None:
+        self._objectives = measured(objectives, measure)
+        self._measure = measure
         self._constraints = constraints
         self._points: dict[int, Point] = {}
         self._members: dict[int, Configuration] = {}
@@ -44,11 +48,11 @@ class RunningFront:
     def __contains__(self, trial: object) -> bool:
         return trial in self._points
 
-    def best_accuracy(self) -> float | None:
-        """Return the highest accuracy on the front."""
-        known = [a for m in self._members.values() if (a := m.metrics.get("accuracy")) is not None]
-        return max(known, default=None)
+    def best_score(self) -> float | None:
+        """Return the best score on the front."""
+        return self._measure.best(m.metrics.get(SCORE) for m in self._members.values())
 
     def hypervolume(self, dense: Mapping[str, float | None]) -> float:
         """Return the hypervolume against the ``dense`` network's reference point."""
-        return Front(self._objectives, self._constraints, tuple(self._members.values()), dense).hypervolume
+        members = tuple(self._members.values())
+        return Front(self._objectives, self._constraints, members, dense, self._measure).hypervolume

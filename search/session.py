@@ -19,7 +19,7 @@ from .baselines import BaselineRunner
 from .coarse_proposals import CoarseProposals
 from .coordinator import Coordinator
 from .effort import Effort
-from .event_log import LOG, EventLog, searched_seconds
+from .event_log import DOUBT_EVENT, LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
 from .failures import check_success
 from .fidelity_ladder import FidelityLadder, climbs, rungs
@@ -65,6 +65,12 @@ class Session:
         info.write(self.folder)
         remember(info.study_name, info.task_reference)
         self._events.write("started", options=self.options.to_dict())
+        if self.subject.training_note:
+            self.progress.message(self.subject.training_note)
+            self._events.write("training", text=self.subject.training_note, **(self.subject.training or {}))
+        if self.subject.doubt is not None:
+            self.progress.message(f"warning: {self.subject.doubt}")
+            self._events.write(DOUBT_EVENT, text=self.subject.doubt)
         return self._search(info)
 
     def resume(self) -> Run:
@@ -75,6 +81,8 @@ class Session:
         """
         stored = RunInfo.read(self.folder)
         refuse_links(self.folder)
+        if not stored.says_metric and stored.metric.direction == self.subject.measure.direction:
+            stored = dataclasses.replace(stored, metric=self.subject.measure)
         given = dataclasses.replace(
             stored,
             options=self.options,
@@ -82,13 +90,15 @@ class Session:
             fingerprints=dict(self.subject.fingerprints),
             versions=installed_versions(),
             quantisation=quantisation_of(self.options),
+            metric=self.subject.measure,
+            training=self.subject.training,
         )
         given.check_resumes(stored)
         journal.refuse_missing(self.folder, stored)
         changed = self._check_data(given, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
-        info = dataclasses.replace(stored, options=self.options)
+        info = dataclasses.replace(stored, options=self.options, says_metric=True)
         info.write(self.folder)
         if self.subject.task_reference == info.task_reference:
             remember(info.study_name, info.task_reference)
@@ -160,6 +170,7 @@ class Session:
             evaluator=self.evaluator,
             options=self.options,
             constraints=info.parsed_constraints,
+            measure=info.metric,
             clock=self.timer.clock,
             interrupts=self.interrupts,
             progress=self.progress,
@@ -170,7 +181,7 @@ class Session:
     def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
         searched_before = searched_seconds(events.read())
         path = self._path(info)
-        training = PathTraining(path.levels, reaches_below=_too_costly(info))
+        training = PathTraining(path.levels, reaches_below=_too_costly(info), measure=info.metric)
         ledger = self._ledger(study, info, path)
         recovery = recover(study, ledger)
         if any(vars(recovery).values()):
@@ -212,6 +223,7 @@ class Session:
                     path=training,
                 ),
                 dense=dict(info.dense.metrics),
+                measure=info.metric,
                 events=events,
                 progress=self.progress,
                 interrupts=self.interrupts,
@@ -228,7 +240,7 @@ class Session:
         return budget
 
     def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
-        objectives, constraints = self.options.parsed_objectives, info.parsed_constraints
+        objectives, constraints = info.objectives, info.parsed_constraints
         climbing = climbs(self.options, rankings=bool(self.subject.rankings))
         ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbing else None
         return Ledger(
@@ -239,6 +251,7 @@ class Session:
             heritage=self._heritage(),
             path=path.policies,
             ladder=ladder,
+            measure=info.metric,
         )
 
     def _known(self, path: ShrinkingPath) -> Known:

@@ -67,7 +67,7 @@ def make_path(
         RunFolderError: the stored path is torn or of another kind.
     """
     levels = min(MOST_LEVELS, options.trials // TRIALS_PER_LEVEL)
-    cost = next((o.name for o in options.parsed_objectives if o.direction == "minimize"), None)
+    cost = next((o.name for o in options.parsed_objectives if not o.is_score), None)
     if levels < 1 or cost is None:
         return ShrinkingPath()
     if (folder / PATH).exists():

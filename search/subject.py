@@ -16,6 +16,7 @@ from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
 from ..evaluators.int8_notice import int8_notice
+from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Constraint, objective
 from ..evaluators.ranking_samples import ranking_samples
 from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
@@ -23,6 +24,8 @@ from ..evaluators.task import Task
 from ..evaluators.task_checks import check_task, data_fingerprint
 from ..evaluators.task_evaluator import TaskEvaluator
 from ..evaluators.task_loading import load_task
+from ..evaluators.task_measure import measure_of
+from ..evaluators.training_recipe import training_recipe
 from ..spaces.criteria import CRITERIA
 from ..spaces.fingerprint import weights_digest
 from ..spaces.groups import Graph
@@ -31,6 +34,7 @@ from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
+from .direction import doubt_direction
 from .given_policies import given_policies
 from .options import SearchOptions
 from .screen import CostScreen, make_screen
@@ -94,6 +98,14 @@ class Subject:
     """Finds out what is to be said, in one sentence, of int8 on this processor."""
     notes: tuple[str, ...] = ()
     """What a user should know of the task before its search."""
+    measure: Measure = ACCURACY
+    """What the score is."""
+    training: Mapping[str, Any] | None = None
+    """What the built-in loop fine-tunes with; ``None`` where the task brings a loop of its own."""
+    training_note: str = ""
+    """The same in a sentence."""
+    doubt: str | None = None
+    """Why the metric's direction may be wrong; ``None`` where it seems right, or a search goes on."""
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
@@ -129,6 +141,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     )
     _check_prunable(space)
     given = given_policies(options.start, space)
+    recipe = training_recipe(model, found) if found.fine_tune is None else None
     ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
     return Subject(
         task_name=found.name,
@@ -151,6 +164,10 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         screen=partial(make_screen, found, graph, device, options),
         notice=partial(int8_notice, model, found, device, threads=options.threads_per_worker) if int8 else None,
         notes=notes,
+        measure=measure_of(found),
+        training=None if recipe is None else recipe.to_dict(),
+        doubt=None if rankings else doubt_direction(model, found, space, ranked, measure_of(found)),
+        training_note="" if recipe is None else recipe.note,
     )
 
 

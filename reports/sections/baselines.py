@@ -19,11 +19,13 @@ def baselines(run: Run) -> dict[str, Any] | None:
     found = compare_baselines(run)
     if found is None:
         return None
-    reference = found.search.front.reference_point
+    reference, measure = found.search.front.reference_point, run.measure
     return {
         "verdict": found.verdict,
         "rows": [_row(contender, found) for contender in (found.search, *found.baselines)],
-        "reference": ", ".join(f"{fmt.label(name).lower()} {fmt.metric(name, v)}" for name, v in reference.items()),
+        "reference": ", ".join(
+            f"{fmt.inline(name, measure)} {fmt.metric(name, v, measure)}" for name, v in reference.items()
+        ),
         "cost": fmt.label(found.cost.name).lower(),
         "budget": "seconds" if found.timed else "training samples",
         "fronts": [
@@ -43,12 +45,14 @@ def _row(contender: Contender, found: BaselineComparison) -> dict[str, Any]:
 
 
 def _point(member: Configuration, name: str, found: BaselineComparison) -> dict[str, Any]:
-    shown = ("accuracy", "test_accuracy", found.cost.name, "macs")
+    shown, measure = ("accuracy", "test_accuracy", found.cost.name, "macs"), found.search.front.measure
     return {
         "x": member.metrics.get(found.cost.name),
         "y": member.metrics.get("accuracy"),
         "title": f"{name.capitalize()}, network {member.trial}",
         "lines": [
-            f"{fmt.label(n)}: {fmt.metric(n, v)}" for n in dict.fromkeys(shown) if fmt.known(v := member.metrics.get(n))
+            f"{fmt.label(n, measure)}: {fmt.metric(n, v, measure)}"
+            for n in dict.fromkeys(shown)
+            if fmt.known(v := member.metrics.get(n))
         ],
     }

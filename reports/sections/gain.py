@@ -27,13 +27,15 @@ def gain(run: Run) -> dict[str, Any]:
         "cards": [_card(network, dense) for network in networks],
         "columns": [{"name": n.name, "trial": n.trial, "precision": n.precision} for n in networks],
         "rows": [
-            {"label": fmt.label(name), "cells": [cell(name, n, dense) for n in networks]}
+            {"label": fmt.label(name, run.measure), "cells": [cell(name, n, dense) for n in networks]}
             for name in _TABLE
             if _worth_a_row(name, networks)
         ],
         "dense_latency": latency_words(dense.latency_source, dense.latency_error),
         "pick_latency": latency_words(picks[0].latency_source, picks[0].latency_error) if picks else None,
         "sparse": _encoded(networks),
+        "validation": fmt.label("accuracy", run.measure),
+        "test": fmt.inline("test_accuracy", run.measure),
         "has_test": any(fmt.known(n.metrics.get("test_accuracy")) for n in networks),
     }
 
@@ -50,7 +52,7 @@ def _encoded(networks: list[Network]) -> bool:
 
 
 def headline(dense: Network, pick: Network) -> list[dict[str, Any]]:
-    """Return the three figures that sum a pick up: speed, size, accuracy; those not measured are left out."""
+    """Return the three figures that sum a pick up: speed, size, score; those not measured are left out."""
     figures = []
     speed = fmt.ratio(dense.metrics.get("latency_ms"), pick.metrics.get("latency_ms"))
     if speed:
@@ -59,9 +61,9 @@ def headline(dense: Network, pick: Network) -> list[dict[str, Any]]:
         change = fmt.change(name, pick.metrics.get(name), dense.metrics.get(name))
         if change:
             figures.append({"value": change, "label": words})
-    change = fmt.change("accuracy", pick.metrics.get("accuracy"), dense.metrics.get("accuracy"))
+    change = fmt.change("accuracy", pick.metrics.get("accuracy"), dense.metrics.get("accuracy"), dense.measure)
     if change:
-        figures.append({"value": change, "label": "validation accuracy"})
+        figures.append({"value": change, "label": fmt.inline("accuracy", dense.measure)})
     return figures
 
 
@@ -70,5 +72,5 @@ def _card(network: Network, dense: Network) -> dict[str, Any]:
         "name": network.name,
         "trial": network.trial,
         "precision": network.precision,
-        "rows": [{"label": fmt.label(name), **cell(name, network, dense)} for name in _CARD],
+        "rows": [{"label": fmt.label(name, dense.measure), **cell(name, network, dense)} for name in _CARD],
     }

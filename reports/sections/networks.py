@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
 from ...evaluators.front import PICKS
+from ...evaluators.measure import ACCURACY, Measure
 from .. import formatting as fmt
 from ..precision import run_precision
 
@@ -20,6 +21,13 @@ PICK_LABELS: Mapping[str, str] = {
     "smallest": "Smallest",
     "most-accurate": "Most accurate",
 }
+
+
+def pick_labels(measure: Measure) -> Mapping[str, str]:
+    """Return what picks are called: the one with the best score is called most accurate of accuracies alone."""
+    return PICK_LABELS if measure.name == ACCURACY.name else {**PICK_LABELS, "most-accurate": f"Best {measure.name}"}
+
+
 SOURCES: Mapping[str, str] = {
     "measured": "measured on this device",
     "learned": "predicted by a model fitted to measurements",
@@ -40,35 +48,40 @@ class Network:
     latency_error: float
     precision: str = ""
     """What its numbers are at; empty where all are at fp32."""
+    measure: Measure = ACCURACY
+    """What its score is."""
 
     @property
     def gap(self) -> float | None:
-        """Training minus validation accuracy."""
+        """By how much the validation score is worse than that on training data, in the score's own unit."""
         train, validation = self.metrics.get("train_accuracy"), self.metrics.get("accuracy")
-        return None if train is None or validation is None else train - validation
+        return None if train is None or validation is None else self.measure.loss(validation, train)
 
     def shown(self, name: str) -> str:
         """Return a metric with its unit, or ``not measured``."""
-        return fmt.metric(name, self.metrics.get(name))
+        return fmt.metric(name, self.metrics.get(name), self.measure)
 
 
 def dense_network(run: Run) -> Network:
     """Return the network as it was brought, with its final numbers where they exist."""
     dense = run.dense
     words = run_precision(run, "fp32")
-    return Network("Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error, words)
+    return Network(
+        "Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error, words, measure=run.measure
+    )
 
 
 def network(run: Run, configuration: Configuration) -> Network:
     """Return a front member as a :class:`Network`, named after its tags or its trial."""
     return Network(
-        tag_words(configuration.tags) or f"Trial {configuration.trial}",
+        tag_words(configuration.tags, run.measure) or f"Trial {configuration.trial}",
         configuration.trial,
         configuration.tags,
         configuration.metrics,
         configuration.latency_source,
         configuration.latency_error,
         precision_words(run, configuration),
+        run.measure,
     )
 
 
@@ -77,9 +90,11 @@ def precision_words(run: Run, configuration: Configuration) -> str:
     return run_precision(run, configuration.policy.precision)
 
 
-def tag_words(tags: Sequence[str]) -> str:
+def tag_words(tags: Sequence[str], measure: Measure = ACCURACY) -> str:
     """Return the picks that a configuration is: ``Fastest, smallest``; nothing where it is none."""
-    return ", ".join(PICK_LABELS[tag] for tag in PICKS if tag in tags).capitalize()
+    labels = pick_labels(measure)
+    found = [labels[tag] for tag in PICKS if tag in tags]
+    return ", ".join(word if i == 0 else f"{word[:1].lower()}{word[1:]}" for i, word in enumerate(found))
 
 
 def picked(run: Run) -> list[Network]:
@@ -103,8 +118,13 @@ def latency_words(source: str, error: float | None) -> str:
 def cell(name: str, network: Network, dense: Network) -> dict[str, Any]:
     """Return one metric of one network for a table: its text, its change against dense, and whether that is better."""
     value, base = network.metrics.get(name), dense.metrics.get(name)
-    change = "" if network.trial is None else fmt.change(name, value, base)
+    change = "" if network.trial is None else fmt.change(name, value, base, dense.measure)
     better = None
     if change and value is not None and base is not None and value != base:
-        better = (value > base) == (name in fmt.HIGHER_IS_BETTER)
-    return {"text": fmt.metric(name, value), "change": change, "better": better, "missing": not fmt.known(value)}
+        better = fmt.better(name, value, base, dense.measure)
+    return {
+        "text": fmt.metric(name, value, dense.measure),
+        "change": change,
+        "better": better,
+        "missing": not fmt.known(value),
+    }

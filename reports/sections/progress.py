@@ -24,7 +24,10 @@ def progress(run: Run) -> dict[str, Any]:
     return {
         "series": series,
         "hypervolume": fmt.significant(series[-1]["value"]) if series else fmt.NOT_MEASURED,
-        "reference": [{"label": fmt.label(n), "text": fmt.metric(n, v)} for n, v in run.front.reference_point.items()],
+        "reference": [
+            {"label": fmt.inline(n, run.measure), "text": fmt.metric(n, v, run.measure)}
+            for n, v in run.front.reference_point.items()
+        ],
         "states": sorted(Counter(t.state for t in run.trials).items()),
         "origins": sorted(Counter(_origin(t.origin) for t in run.trials).items()),
         "failures": failures.most_common(),
@@ -42,7 +45,7 @@ def hypervolume_series(run: Run) -> list[dict[str, Any]]:
     done = [t for t in run.trials if t.state == "complete"]
     done.sort(key=lambda t: (t.finished is None, t.finished or 0.0, t.number))
     start = min((t.started for t in run.trials if t.started is not None), default=None)
-    front = Front.of((), objectives=run.objectives, dense=run.front.dense, constraints=run.constraints)
+    front = Front.of((), objectives=run.objectives, dense=run.front.dense, measure=run.measure)
     series: list[dict[str, Any]] = []
     for trial in done:
         found = () if trial.configuration is None else (trial.configuration,)
@@ -51,6 +54,7 @@ def hypervolume_series(run: Run) -> list[dict[str, Any]]:
             objectives=run.objectives,
             dense=run.front.dense,
             constraints=run.constraints,
+            measure=run.measure,
         )
         elapsed = None if start is None or trial.finished is None else trial.finished - start
         series.append({"trial": trial.number, "value": front.hypervolume, "seconds": elapsed})

@@ -14,7 +14,7 @@ from .networks import latency_words, tag_words
 if TYPE_CHECKING:
     from ...evaluators.hardware.base import LayerCost
     from ...evaluators.request import FinishedNetwork
-    from ...search.run_folder import GroupSummary, Run
+    from ...search.run_folder import Run
 
 
 def removed(run: Run) -> dict[str, Any]:
@@ -24,15 +24,14 @@ def removed(run: Run) -> dict[str, Any]:
     return {
         "groups": [{"name": g.name, "of": g.channels} for g in groups],
         "frozen": [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in run.graph_summary.frozen],
-        "members": [_member(c, groups, run.finished.get(c.trial), dense) for c in run.front.configurations],
+        "members": [_member(c, run, dense) for c in run.front.configurations],
         "dense_source": None if dense is None else latency_words(dense.latency_source, None),
     }
 
 
-def _member(
-    c: Configuration, groups: Sequence[GroupSummary], own: FinishedNetwork | None, dense: FinishedNetwork | None
-) -> dict[str, Any]:
-    tags = tag_words(c.tags)
+def _member(c: Configuration, run: Run, dense: FinishedNetwork | None) -> dict[str, Any]:
+    groups, own = run.graph_summary.groups, run.finished.get(c.trial)
+    tags = tag_words(c.tags, run.measure)
     choices = [c.policy.choices.get(g.name, Choice.keep_all(g.channels)) for g in groups]
     # Where single weights are zeroed, all channels stay.
     kept = [g.channels if _zeroes(choice) else choice.kept for g, choice in zip(groups, choices, strict=True)]

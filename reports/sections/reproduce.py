@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...evaluators.measure import ACCURACY
+from ...evaluators.objectives import SCORE
 from ...evaluators.task_loading import is_built_in
 from .choice import export_command
 
@@ -36,7 +39,7 @@ def reproduce(run: Run) -> dict[str, Any]:
     ]
     return {
         "commands": commands,
-        "options": [{"name": n, "value": _option(n, v)} for n, v in info.options if v not in (None, ())],
+        "options": [{"name": n, "value": _option(run, n, v)} for n, v in info.options if v not in (None, ())],
         "versions": sorted(info.versions.items()),
         "fingerprints": sorted(info.fingerprints.items()),
     }
@@ -50,8 +53,15 @@ def verify_command(folder: str | Path, reference: str | None) -> str:
     return shlex.join(words)
 
 
-def _option(name: str, value: Any) -> str:
-    return f"policies given: {len(value)}" if name == "start" else _shown(value)
+def _option(run: Run, name: str, value: Any) -> str:
+    return f"policies given: {len(value)}" if name == "start" else _shown(_named(run, value))
+
+
+def _named(run: Run, value: Any) -> Any:
+    """Return objectives and constraints with ``metric`` for a score that is no accuracy; both words are read alike."""
+    if run.measure.name == ACCURACY.name or not isinstance(value, (list, tuple)):
+        return value
+    return [re.sub(rf"^{SCORE}(?=$|[<>])", "metric", str(each)) for each in value]
 
 
 def search_command(run: Run) -> str:
@@ -71,8 +81,8 @@ def _words(run: Run, name: str, value: Any) -> list[str]:
     if name == "start":
         return [word for path in _given_paths(run) for word in ("--start", str(path))]
     if name == "constraints":
-        return [word for constraint in value for word in ("--constraint", _shown(constraint))]
-    return [f"--{name}", _shown(value)]
+        return [word for constraint in _named(run, value) for word in ("--constraint", _shown(constraint))]
+    return [f"--{name}", _shown(_named(run, value))]
 
 
 def _given_paths(run: Run) -> list[Path]:

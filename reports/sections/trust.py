@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...search.run_folder import DOUBT_EVENT
 from .. import formatting as fmt
 from ..rank_correlation import rank_correlation
 from .ladder import ladder
@@ -34,6 +35,11 @@ def trust(run: Run) -> dict[str, Any]:
         "audit": screen_audit(run),
         "gaps": [_gap(n) for n in (dense_network(run), *picked(run))],
         "samples": run.info.samples,
+        "score": fmt.inline("accuracy", run.measure),
+        "metric": run.measure.name,
+        "unit": run.measure.unit,
+        "share": run.measure.share,
+        "doubt": next((e.get("text") for e in run.events if e["event"] == DOUBT_EVENT), None),
     }
 
 
@@ -89,7 +95,7 @@ def prediction_agreement(run: Run) -> dict[str, Any]:
 
 
 def rung_correlation(run: Run) -> dict[str, Any]:
-    """Return the pairs of accuracy after BatchNorm recalibration alone and after fine-tuning, and their correlation.
+    """Return the pairs of scores after BatchNorm recalibration alone and after fine-tuning, and their correlation.
 
     Networks that were not trained further, such as the same weights at another precision, would agree with themselves.
     """
@@ -154,8 +160,13 @@ def _gap(network: Network) -> dict[str, Any]:
         "train": network.shown("train_accuracy"),
         "validation": network.shown("accuracy"),
         "test": network.shown("test_accuracy"),
-        "gap": fmt.points(network.gap),
+        "gap": _gap_words(network),
     }
+
+
+def _gap_words(network: Network) -> str:
+    """Return how much better the score on training data is: above zero where validation data are harder."""
+    return fmt.score_difference(network.gap, network.measure, dense=network.metrics.get("accuracy"))
 
 
 def _correlation(value: float | None) -> str:

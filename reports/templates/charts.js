@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const { choice, baselines, trust, progress } = report.data;
-  const { layout, chart, fraction, escape, hover, shown, stairs, withUnit } = report;
+  const { layout, chart, fraction, escape, hover, shown, stairs, withUnit, withScoreUnit } = report;
 
   const largest = Math.max(...choice.points.concat(choice.dense).map((p) => p.size || 0), 1);
   const diameter = (p, low, high) => (p.size ? low + (high - low) * Math.sqrt(p.size / largest) : low);
@@ -72,14 +72,14 @@
     const points = shown(choice.points);
     const of = (kind) => points.filter((p) => p.kind === kind);
     const front = of("front");
-    const line = stairs(front);
+    const line = stairs(front, choice.sign);
     const dense = shown([choice.dense]);
     const asked = front.filter((p) => p.trial === report.answer);
     const traces = [
       group("Misses a constraint", of("infeasible"), { color: report.color("grey"), symbol: "x-thin", opacity: 0.9, line: { width: 1.5, color: report.color("grey") } }, [7, 7]),
       group("Beaten by the front", of("dominated"), { color: report.color("accent"), opacity: 0.3 }, [6, 18]),
       { type: "scatter", mode: "lines", x: line.map((p) => p.x), y: line.map((p) => p.y), line: { shape: "hv", color: report.color("accent"), width: 1.6 }, hoverinfo: "skip" },
-      ...rivals.map((r) => rival({ ...r, points: stairs(shown(r.points)) })),
+      ...rivals.map((r) => rival({ ...r, points: stairs(shown(r.points), choice.sign) })),
       group("Front", front, { color: report.color("accent"), opacity: 0.92, line: { width: 1, color: report.color("surface") } }, [7, 22]),
       group("Dense", dense, { color: report.color("ink"), symbol: "diamond-open", line: { width: 2 } }, [12, 20]),
       group("Answer", asked, { color: "rgba(0,0,0,0)", line: { width: 2.5, color: report.color("ink") } }, [16, 31], { hoverinfo: "skip" }),
@@ -91,8 +91,8 @@
     document.getElementById("zoom").hidden = outside === 0;
     document.getElementById("zoom-note").textContent = everything ? "" : `${outside} of ${points.length} points ${outside === 1 ? "lies" : "lie"} outside this view.`;
     const whole = everything || report.paper;
-    const format = fraction(points.concat(dense).map((p) => p.y)) ? ".2~%" : undefined;
-    const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: "Validation accuracy", format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front, x || [0, 1], y || [0, 1])] });
+    const format = choice.share && fraction(points.concat(dense).map((p) => p.y)) ? ".2~%" : undefined;
+    const design = layout({ title: withUnit(choice.x_label, choice.x), range: whole ? undefined : x }, { title: withScoreUnit(choice.y_label, choice.unit), format, range: whole ? undefined : y }, { shapes, annotations: [...notes, ...tagNotes(front, x || [0, 1], y || [0, 1])] });
     return { traces, design };
   });
 
@@ -123,8 +123,8 @@
   }));
 
   chart("rung-chart", () => {
-    const isFraction = fraction(trust.rungs.pairs.flatMap((p) => [p.before, p.after]));
-    const format = (v) => (isFraction ? `${(v * 100).toFixed(2)} %` : v.toPrecision(4));
+    const isFraction = trust.share && fraction(trust.rungs.pairs.flatMap((p) => [p.before, p.after]));
+    const format = (v) => (isFraction ? `${(v * 100).toFixed(2)} %` : `${Number(v.toPrecision(4))}${trust.unit ? ` ${trust.unit}` : ""}`);
     const ticks = isFraction ? ".2~%" : undefined;
     return {
       traces: against(trust.rungs.pairs, format, false),

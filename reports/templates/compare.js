@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const { comparison } = report.data;
-  const { layout, chart, fraction, escape, hover, shown, stairs, withUnit } = report;
+  const { layout, chart, fraction, escape, hover, shown, stairs, withUnit, withScoreUnit } = report;
   const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "pentagon", "star", "triangle-down"];
   const dashes = ["solid", "dash", "dot", "dashdot"];
   /* Runs are told apart by colour, symbol and dash at once, so that none of these is needed alone. */
@@ -11,7 +11,7 @@
     const palette = colors();
     const traces = comparison.runs.flatMap((run, i) => {
       const points = shown(run.points);
-      const line = stairs(points);
+      const line = stairs(points, comparison.sign);
       const color = palette[i % palette.length];
       const symbol = symbols[i % symbols.length];
       const dense = shown([run.dense]);
@@ -21,8 +21,8 @@
         { type: "scatter", mode: "markers", x: dense.map((p) => p.x), y: dense.map((p) => p.y), marker: { color, symbol: `${symbol}-open`, size: 13, line: { width: 2, color } }, hovertext: `<b>${escape(run.name)}</b><br>Dense network`, hoverinfo: "text" },
       ];
     });
-    const format = fraction(comparison.runs.flatMap((run) => run.points.map((p) => p.y))) ? ".2~%" : undefined;
-    return { traces, design: layout({ title: withUnit(comparison.x_label, comparison.x) }, { title: "Validation accuracy", format }) };
+    const format = comparison.share && fraction(comparison.runs.flatMap((run) => run.points.map((p) => p.y))) ? ".2~%" : undefined;
+    return { traces, design: layout({ title: withUnit(comparison.x_label, comparison.x) }, { title: withScoreUnit(comparison.y_label, comparison.unit), format }) };
   });
   const glyphs = ["\u25cf", "\u25a0", "\u25c6", "\u25b2", "\u271a", "\u2b1f", "\u2605", "\u25bc"];
   report.charts.push(() => {

@@ -13,7 +13,7 @@
       .filter((wish) => wish.text !== "" && Number.isFinite(Number(wish.text)))
       .map((wish) => {
         const limit = Number(wish.text) * wish.factor;
-        if (wish.name === "drop") return { ...wish, metric: "accuracy", sign: -1, bound: choice.dense_accuracy - limit - slack };
+        if (wish.name === "drop") return { ...wish, metric: "accuracy", sign: -choice.sign, bound: choice.dense_score - choice.sign * (limit + slack) };
         return { ...wish, metric: wish.name, sign: 1, bound: limit };
       });
   const excess = (row, wish) => {
@@ -22,13 +22,13 @@
   };
   const total = (row, all) => all.reduce((sum, wish) => sum + Math.max(0, excess(row, wish)) / (Math.abs(wish.bound) || 1), 0);
   const cost = (row) => row.metrics[choice.ranked_by] ?? Infinity;
-  const cheaper = (a, b) => cost(a) - cost(b) || b.metrics.accuracy - a.metrics.accuracy;
+  const cheaper = (a, b) => cost(a) - cost(b) || choice.sign * (b.metrics.accuracy - a.metrics.accuracy);
   const misses = (row, all) =>
     all
       .filter((wish) => excess(row, wish) > 0)
       .map((wish) => {
         const by = excess(row, wish) / wish.factor;
-        return `${wish.label.toLowerCase()} by ${Number.isFinite(by) ? `${Number(by.toPrecision(2))} ${wish.unit}` : "an unknown amount (not measured)"}`;
+        return `${wish.label[0].toLowerCase()}${wish.label.slice(1)} by ${Number.isFinite(by) ? `${Number(by.toPrecision(2))} ${wish.unit}` : "an unknown amount (not measured)"}`;
       })
       .join(", ");
 

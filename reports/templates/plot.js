@@ -42,10 +42,13 @@
     escape: (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"),
     hover: (p) => [`<b>${report.escape(p.title)}</b>`, ...p.lines.map(report.escape)].join("<br>"),
     shown: (points) => points.filter((p) => p.x !== null && p.y !== null),
-    stairs: (points) => {
+    /* `sign` is 1 where higher scores are better, -1 where lower ones are. */
+    stairs: (points, sign) => {
       let best = -Infinity;
-      return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((p) => p.y > best && ((best = p.y), true));
+      const height = (p) => sign * p.y;
+      return [...points].sort((a, b) => a.x - b.x || height(b) - height(a)).filter((p) => height(p) > best && ((best = height(p)), true));
     },
+    withScoreUnit: (label, unit) => (unit ? `${label} (${unit})` : label),
     withUnit: (label, name) => (units[name] ? `${label} (${units[name]})` : label),
   });
 })();

@@ -13,7 +13,8 @@ from torch import nn
 
 from espalier.errors import EvaluationError
 from espalier.evaluators.batch_norm import recalibrate
-from espalier.evaluators.fine_tune import fine_tune, learning_rate_factor, shuffled_batches
+from espalier.evaluators.fine_tune import fine_tune, shuffled_batches
+from espalier.evaluators.schedules import SCHEDULES, factor
 from espalier.evaluators.scoring import score
 
 
@@ -70,7 +71,7 @@ def test_a_task_can_bring_its_own_loops(stripes_task):
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
-    factors = [learning_rate_factor(step, 100) for step in range(101)]
+    factors = [factor(SCHEDULES.get("cosine"), step, 100) for step in range(101)]
     assert factors.index(max(factors)) in (9, 10)
     assert max(factors) == 1.0
     assert factors[-1] == pytest.approx(0.0, abs=1e-12)

@@ -13,6 +13,7 @@ import torch_pruning as tp
 from torch import nn
 
 from espalier.evaluators.data import as_network_input, batches
+from espalier.evaluators.losses import loss_of
 
 from ..base import METHODS, Candidate
 from ..cutting import Cutter, Widths
@@ -56,7 +57,7 @@ def _gradients(setting: Setting) -> dict[str, torch.Tensor]:
     for inputs, targets in batches(task.train, name="train", task=task).walk(
         task.batch_size, generator=setting.generator(), limit=GRADIENT_SAMPLES
     ):
-        task.loss(model(as_network_input(inputs, task.example_input)), targets).backward()
+        loss_of(task)(model(as_network_input(inputs, task.example_input)), targets).backward()
     return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
 
 
