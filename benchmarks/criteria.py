@@ -24,6 +24,7 @@ from torch import nn
 
 from espalier import Task, load_task, trace
 from espalier.evaluators.data import as_network_input, batches
+from espalier.evaluators.losses import loss_of as task_loss
 from espalier.evaluators.ranking_samples import ranking_samples
 from espalier.reports.rank_correlation import rank_correlation
 from espalier.spaces.criteria import CRITERIA
@@ -45,7 +46,7 @@ def validation_samples(task: Task, count: int) -> Batches:
 def loss_of(model: nn.Module, task: Task, samples: Batches) -> float:
     """Return the mean loss; batches count by their size."""
     with torch.no_grad():
-        losses = [(float(loss_of(task)(call(model, x), y)), len(y)) for x, y in samples]
+        losses = [(float(task_loss(task)(call(model, x), y)), len(y)) for x, y in samples]
     return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
 
 

@@ -60,12 +60,12 @@ def show_front(run: Run) -> None:
     dense, measure = run.dense.metrics, run.measure
     device = device_of(run)
     mixed = not is_fp32_alone(run, device)
-    words = (told_precision("fp32", device),) if mixed else ()
+    words = (told_precision("fp32", device, measure),) if mixed else ()
     rows = [("dense", *words, *(fmt.metric(name, dense.get(name), measure) for name in _METRICS), "")]
     rows += [
         (
             str(c.trial),
-            *((told_precision(c.policy.precision, device),) if mixed else ()),
+            *((told_precision(c.policy.precision, device, measure),) if mixed else ()),
             *(_against(name, c.metrics, dense, measure) for name in _METRICS),
             ", ".join(c.tags),
         )
@@ -101,9 +101,9 @@ def show_export(manifest: Manifest) -> None:
     title = f"{manifest.task}: trial {manifest.trial} ({manifest.pick}) for {manifest.device}"
     show_table(("metric", "dense", "claimed", "measured at export"), rows, title=title)
     title = manifest.measure.name
-    told = told_precision(manifest.precision, manifest.device_told)
+    told = told_precision(manifest.precision, manifest.device_told, manifest.measure)
     print(f"{title[:1].upper()}{title[1:]}, latency and size are of {manifest.claims_of} ({told}).")
-    print(f"The dense network's are at: {told_precision('fp32', manifest.device_told)}.")
+    print(f"The dense network's are at: {told_precision('fp32', manifest.device_told, manifest.measure)}.")
     for name, values in manifest.parity.items():
         print(f"parity of {name} with PyTorch: {values['relative']:.1e} of the output's scale")
 

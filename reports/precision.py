@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.measure import ACCURACY, Measure
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run
@@ -19,10 +20,10 @@ def device_of(run: Run) -> Device | None:
         return None
 
 
-def told_precision(precision: str, device: Device | None) -> str:
+def told_precision(precision: str, device: Device | None, measure: Measure = ACCURACY) -> str:
     """Return the precision of a network's numbers: ``fp32``, or ``accuracy fp32, costs int8`` where they differ."""
     deployed = costs_precision(precision, device)
-    return precision if deployed == precision else f"accuracy {precision}, costs {deployed}"
+    return precision if deployed == precision else f"{measure.name} {precision}, costs {deployed}"
 
 
 def costs_precision(precision: str, device: Device | None) -> str:
@@ -38,4 +39,4 @@ def is_fp32_alone(run: Run, device: Device | None) -> bool:
 def run_precision(run: Run, precision: str) -> str:
     """Return :func:`told_precision` of a network of a run; nothing where every number is at fp32."""
     device = device_of(run)
-    return "" if is_fp32_alone(run, device) else told_precision(precision, device)
+    return "" if is_fp32_alone(run, device) else told_precision(precision, device, run.measure)
