@@ -73,7 +73,10 @@ def _explained(model: nn.Module, known: dict[int, object], error: Exception) -> 
     name, attribute, held = _culprit(model, known)
     where = f"module {name!r}" if name else "the network"
     what = f"{where} holds {type(held).__name__} in .{attribute}" if attribute else f"{where} cannot be copied"
-    forget = f"Delete {'.'.join(filter(None, ['model', name, attribute]))} before, and make it anew in forward."
+    path = ".".join(filter(None, ["model", name, attribute]))
+    forget = f"Delete {path} before, and make it anew in forward."
+    if isinstance(held, torch.Tensor):
+        forget = f"Make {path} a plain tensor or nn.Parameter, with torch.Tensor's own methods for copying."
     return describe(
         f"{what}, of which copy.deepcopy makes no copy ({type(error).__name__}: {text_of(error)})",
         expected="modules that can be copied, as each candidate is pruned on a copy",
@@ -96,8 +99,6 @@ def _culprit(model: nn.Module, known: dict[int, object]) -> tuple[str, str, Any]
 
 def _check_apart(model: nn.Module, network: nn.Module) -> None:
     """Refuse a copy that shares modules or tensors with the network, which would be changed with the copy."""
-    if type(network) is not type(model):
-        raise _shared("", model)
     own = {id(module) for module in network.modules()}
     tensors = {id(t) for t in (*network.parameters(), *network.buffers())}
     for name, module in model.named_modules():
