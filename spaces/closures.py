@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .held_objects import replacements
+from .held_objects import replace_
 
 _CONTAINERS = (dict, list, set)
 _DEEPEST = 4
@@ -142,9 +142,11 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    for key, substitute in replacements(value).items():
-        memo.setdefault(key, substitute)
+    replace_(value, memo)
+    tried = dict(memo)  # a copy that fails leaves its parts in the memo
     try:
-        return copy.deepcopy(value, memo)
+        made = copy.deepcopy(value, tried)
     except Exception:  # noqa: BLE001 - what else the container holds is no part of the network, and is shared
         return value
+    memo.update(tried)
+    return made

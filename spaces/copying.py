@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import InputError, describe, text_of
 from .closures import rebind_
-from .held_objects import replacements
+from .held_objects import detached, replace_
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -47,11 +47,6 @@ def copied(model: Network, memo: dict[int, object] | None = None) -> Network:
     return network
 
 
-def detached(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a copy of a tensor without the history of its computation."""
-    return tensor.detach().clone()
-
-
 def _copied(model: Network, known: dict[int, object]) -> Network:
     tried = dict(known)
     with suppress(Exception):  # whatever an object's own copying raises: it is looked for below
@@ -60,12 +55,14 @@ def _copied(model: Network, known: dict[int, object]) -> Network:
         return network
     for module in model.modules():
         for value in vars(module).values():
-            for key, substitute in replacements(value).items():
-                known.setdefault(key, substitute)
+            replace_(value, known)
+    tried = dict(known)
     try:
-        return copy.deepcopy(model, known)
+        network = copy.deepcopy(model, tried)
     except Exception as error:
         raise InputError(_explained(model, known, error)) from error
+    known.update(tried)
+    return network
 
 
 def _explained(model: nn.Module, known: dict[int, object], error: Exception) -> str:

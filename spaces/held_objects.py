@@ -30,12 +30,15 @@ _SHARED = (
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type, range)
 
 
-def replacements(value: object) -> dict[int, object]:
-    """Return, by ``id``, what is to stand in a copy for all that ``value`` holds and ``copy.deepcopy`` refuses.
+def replace_(value: object, memo: dict[int, object]) -> None:
+    """Put into the memo of a copy what is to stand for all that ``value`` holds and ``copy.deepcopy`` refuses.
 
     Modules and parameters inside are left out: they are copied as parts of the network.
+
+    Args:
+        value: left as it is.
+        memo: changed in place; what is known already stays.
     """
-    found: dict[int, object] = {}
     seen: set[int] = set()
     waiting: list[object] = [value]
     while waiting:
@@ -43,12 +46,16 @@ def replacements(value: object) -> dict[int, object]:
         if id(held) in seen or isinstance(held, _PLAIN):
             continue
         seen.add(id(held))
-        substitute = _substitute(held)
+        substitute = _substitute(held, memo)
         if substitute is not None:
-            found[id(held)] = substitute
+            memo.setdefault(id(held), substitute)
         elif not isinstance(held, torch.Tensor | nn.Module):
             waiting.extend(inside(held))
-    return found
+
+
+def detached(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a tensor without the history of its computation."""
+    return tensor.detach().clone()
 
 
 def inside(held: object) -> Iterator[object]:
@@ -65,18 +72,24 @@ def inside(held: object) -> Iterator[object]:
                 yield getattr(held, name)
 
 
-def _substitute(held: Any) -> object | None:
+def _substitute(held: Any, memo: dict[int, object]) -> object | None:
     if isinstance(held, torch.Tensor):
-        return None if held.is_leaf else held.detach().clone()
+        return None if held.is_leaf else detached(held)
     if isinstance(held, _LOCKS):
-        return type(held)() if isinstance(held, _thread.RLock) else threading.Lock()
+        return threading.RLock() if isinstance(held, _thread.RLock) else threading.Lock()
     if isinstance(held, threading.Condition):
-        return threading.Condition()
+        # Conditions may share a lock, as those of a queue do; so must those of its copy.
+        return threading.Condition(_lock_of(held, memo))
     if isinstance(held, threading.Event):
         return _event(held)
     if isinstance(held, torch.Generator):
         return _generator(held)
     return held if isinstance(held, _SHARED) else None
+
+
+def _lock_of(condition: Any, memo: dict[int, object]) -> Any:
+    lock = condition._lock
+    return memo.setdefault(id(lock), _substitute(lock, memo))
 
 
 def _event(held: threading.Event) -> threading.Event:
