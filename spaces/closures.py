@@ -6,6 +6,7 @@ import copy
 import functools
 import types
 import weakref
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import nn
 from .held_objects import replace_
 
 _CONTAINERS = (dict, list, set)
+_OWN = frozenset({"_parameters", "_buffers", "_modules"})
+_NOTHING = frozenset({bool, int, float, str, type(None)})
 _DEEPEST = 4
 """How many containers in containers are looked into."""
 
@@ -34,7 +37,7 @@ def rebind_(model: nn.Module, network: nn.Module, memo: dict[int, Any]) -> None:
     for module in network.modules():
         attributes = vars(module)
         for name, value in list(attributes.items()):
-            if name in ("_parameters", "_buffers", "_modules"):
+            if type(value) in _NOTHING or name in _OWN or (type(value) is OrderedDict and not value):
                 continue
             changed = rebinding.of(value)
             if changed is not value:

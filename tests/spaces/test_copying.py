@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from espalier.spaces.copying import copied
 class Holder(nn.Module):
     """Keeps a value beside a layer."""
 
-    def __init__(self, kept: object = None) -> None:
+    def __init__(self, kept: Any = None) -> None:
         super().__init__()
         self.layer = nn.Linear(3, 4)
         self.kept = kept
