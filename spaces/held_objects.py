@@ -64,12 +64,13 @@ def inside(held: object) -> Iterator[object]:
         yield from held.values()
     elif isinstance(held, list | tuple | set | frozenset):
         yield from held
-    yield from getattr(held, "__dict__", {}).values() if not isinstance(held, types.FunctionType | type) else ()
-    for kind in type(held).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(held, name):
-                yield getattr(held, name)
+    if not isinstance(held, types.FunctionType):
+        yield from getattr(held, "__dict__", {}).values()
+        for kind in type(held).__mro__:
+            slots: Any = vars(kind).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if name not in ("__dict__", "__weakref__") and hasattr(held, name):
+                    yield getattr(held, name)
 
 
 def _substitute(held: Any, memo: dict[int, object]) -> object | None:

@@ -38,7 +38,8 @@ def _of_module(module: nn.Module) -> tuple[str, str, str] | None:
         return _as_before("is compiled (torch.compile)", "compile what comes out of pruning")
     if any(path.startswith("torch.") and kind in _WRAPPERS for path, kind in kinds.items()):
         return "spreads a network over devices", "the network itself", "Give its .module, and wrap what comes out."
-    if any(path.startswith(("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")) for path in kinds):
+    quantised = any(path.startswith(("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")) for path in kinds)
+    if quantised and not {"FloatFunctional", "FXFloatFunctional"}.intersection(kinds.values()):
         return _as_before("is quantised", "quantise what comes out of pruning (precision int8)")
     return None
 

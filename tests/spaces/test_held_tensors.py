@@ -196,6 +196,22 @@ def test_networks_that_cannot_be_cut_are_refused_with_the_way_out(build, words):
         trace(build(), torch.zeros(1, 6))
 
 
+class Added(nn.Module):
+    """Adds as networks do that are written for quantisation-aware training: in floating point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.last = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 5)
+        self.plus = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.plus.add(self.left(x), self.right(x)))
+
+
+def test_sums_written_for_quantisation_are_no_quantised_modules():
+    assert [group.channels for group in trace(Added(), torch.zeros(1, 6)).groups] == [8]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_networks_of_half_precision_are_traced(dtype):
     graph = trace(dense().to(dtype), torch.zeros(1, 6, dtype=dtype))
