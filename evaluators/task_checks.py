@@ -80,7 +80,7 @@ def _built(task: Task) -> nn.Module:
 def _check_plain(model: nn.Module, task: Task) -> None:
     """Refuse networks that cannot be copied, traced or made smaller."""
     try:
-        check_plain(model)
+        check_plain(model, scripted_parts=False)
     except EspalierError as error:
         raise TaskError(f"task {task.name!r}: {error}") from error
 

@@ -11,14 +11,20 @@ from ..errors import InputError, describe
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule")
 
 
-def check_plain(model: nn.Module) -> None:
+def check_plain(model: nn.Module, *, scripted_parts: bool = True) -> None:
     """Refuse a network that cannot be copied, cut or computed as it is.
+
+    Args:
+        model: left as it is.
+        scripted_parts: whether modules in it may be scripted; they are frozen when it is traced.
 
     Raises:
         InputError: a module is scripted, compiled, quantised or spread over devices, or a parameter is not initialised
             yet, without values, sparse or quantised.
     """
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) and scripted_parts and module is not model:
+            continue
         found = _of_module(module)
         if found is None:
             tensors = (*module._parameters.items(), *module._buffers.items())
