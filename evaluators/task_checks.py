@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import EspalierError, EvaluationError, TaskError, describe, text_of
 from ..spaces.inputs import call, tensors_of
+from ..spaces.plain_network import check_plain
 from .data import as_network_input, batches, fingerprint_of_data
 from .data.network_input import one_example
 from .data_checks import Looked, check_targets, look_through, missing_target, notes_on_data
@@ -77,20 +78,11 @@ def _built(task: Task) -> nn.Module:
 
 
 def _check_plain(model: nn.Module, task: Task) -> None:
-    """Refuse networks whose forward pass is fixed already: they cannot be traced, or not be made smaller."""
-    for name, module in model.named_modules():
-        kind = "scripted (torch.jit)" if isinstance(module, torch.jit.ScriptModule) else None
-        # By name: importing what compiles takes seconds.
-        if type(module).__module__.startswith("torch._dynamo"):
-            kind = "compiled (torch.compile)"
-        if kind is not None:
-            raise TaskError(
-                describe(
-                    f"task {task.name!r} has {name or 'a network'} that is {kind}",
-                    expected="a plain nn.Module",
-                    remedy="Return the network as it was before; script or compile what comes out of pruning.",
-                )
-            )
+    """Refuse networks that cannot be copied, traced or made smaller."""
+    try:
+        check_plain(model, scripted_parts=False)
+    except EspalierError as error:
+        raise TaskError(f"task {task.name!r}: {error}") from error
 
 
 def _check_loss(model: nn.Module, task: Task, probe: int, parts: Sequence[Looked]) -> None:

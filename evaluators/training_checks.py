@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
 from ..errors import EspalierError, EvaluationError, TaskError, describe
+from ..spaces.copying import copied
 from ..spaces.inputs import call, tensors_of
 from .data.network_input import one_example
 from .fine_tune import fine_tune, shuffled_batches, training_batch
@@ -87,10 +86,7 @@ def check_trainable(model: nn.Module, task: Task, probe: int) -> tuple[str, ...]
 
 
 def _step(model: nn.Module, task: Task, probe: int) -> None:
-    try:
-        trial = copy.deepcopy(model)
-    except RuntimeError:
-        return  # networks that hold computed tensors are dealt with where they are traced
+    trial = copied(model)
     samples = min(probe, training_batch(task))
     own = task.fine_tune is not None or callable(getattr(task, "optimizer", None))
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from .copying import copied
 from .criteria import Activations
 from .inputs import call, tensors_of
 from .samples import Samples
@@ -25,7 +25,7 @@ def mean_activations(model: nn.Module, samples: Samples) -> Activations:
         Means for each convolution, linear and embedding layer that ran as a module; a layer that ran several times (a
         shared one) has the mean over all its runs.
     """
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     read, written = _Means(), _Means()
     for module in network.modules():
         dim = _channel_dimension(module)

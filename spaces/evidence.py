@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError, describe
 from .activations import mean_activations
+from .copying import copied
 from .criteria import Activations, Evidence, Need
 from .fisher import mean_squared_gradients, sample_changes
 from .inputs import call
@@ -56,7 +56,7 @@ def gather(
 
 
 def _gradients(model: nn.Module, samples: Samples) -> dict[str, torch.Tensor]:
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
     total = {n: torch.zeros_like(p) for n, p in parameters.items()}
     for inputs, targets in samples.batches:

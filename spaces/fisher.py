@@ -10,7 +10,6 @@ pass for each sample: 3.9 s in the same minute.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
+from .copying import copied
 from .inputs import call, map_tensors, tensors_of
 from .samples import Loss, Samples, batch_size, take
 
@@ -72,7 +72,7 @@ def sample_changes(model: nn.Module, samples: Samples) -> dict[tuple[str, int], 
 
 def sample_gradients(model: nn.Module, samples: Samples) -> Iterator[Gradients]:
     """Yield the gradients of a few samples at a time, shape ``(samples, *parameter.shape)``, until all were seen."""
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     parameters = {n: p.requires_grad_() for n, p in network.named_parameters() if p.is_floating_point()}
     together = min(_TOGETHER, _MOST_VALUES // max(1, sum(p.numel() for p in parameters.values())))
     for part, size in _parts(samples, max(1, together)):

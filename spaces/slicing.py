@@ -12,6 +12,7 @@ from torch import nn
 
 from .attention import update_transformers_
 from .attributes import apply_sizes
+from .computed_weights import length_of, recompute_
 from .copying import copied
 from .groups import Group, layer_of
 from .layers import update_sizes
@@ -62,6 +63,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
     pruned = copied(model, memo)
     forget(pruned)
+    recompute_(pruned)
     apply_sizes(pruned, removed)
     changed = {id(tensors[name]) for name in smaller}
     for layer in dict.fromkeys(layer_of(name) for name, tensor in tensors.items() if id(tensor) in changed):
@@ -80,7 +82,7 @@ def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> n
     parameters = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for (name, dim), gone in positions.items():
-            direction = name.endswith(".original1") and (f"{name[:-1]}0", dim) in positions
+            direction = (length := length_of(name)) is not None and (length, dim) in positions
             if gone and name in parameters and not direction:
                 parameters[name].index_fill_(dim, torch.tensor(sorted(gone)), 0)
     return twin

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import torch
 from torch import nn
 
+from .copying import copied
 from .inputs import Inputs, call
 
 
@@ -18,7 +18,7 @@ def stages(model: nn.Module, example_input: Inputs) -> dict[str, int]:
     Layers whose output has no spatial dimensions stand in the last stage.
     """
     sizes: dict[str, int] = {}
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
 
     def watch(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -16,6 +16,7 @@ from .coupling import track
 from .fingerprint import fingerprint
 from .groups import Graph
 from .inputs import Inputs, call
+from .plain_network import check_plain
 from .quantisation_aware import follow_scales_, tie_observed
 from .recurrent import spell_out_, without_projected
 from .slicing import forget
@@ -38,8 +39,10 @@ def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()
         freeze: qualified names of layers never to prune; a container's name freezes all layers in it.
 
     Raises:
-        InputError: the network fails on ``example_input``, or ``freeze`` names no layer of it.
+        InputError: the network cannot be copied or cut as it is, it fails on ``example_input``, or ``freeze`` names no
+            layer of it.
     """
+    check_plain(model)
     _check_forward(model, example_input)
     frozen_layers = _layers_under(model, freeze)
     followed = copied(model)

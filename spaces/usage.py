@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .copying import copied
 from .groups import Graph, layer_of
 from .inputs import Inputs, call, tensors_of
 from .slicing import named_tensors
@@ -20,7 +20,7 @@ def unused_layers(model: nn.Module, example_input: Inputs) -> tuple[str, ...]:
 
     Of a layer that uses some of its parameters, the names of the others.
     """
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     watch = _Watch()
     _mark_built_in_layers(network, watch.seen)
     with torch.no_grad(), watch:

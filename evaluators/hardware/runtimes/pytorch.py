@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from ....errors import EvaluationError, UnsupportedError, describe
+from ....spaces.copying import copied
 from ...task import Inputs
 from ..recording import tensors_in
 from .base import Network, ProfiledNode, Run, check_precision
@@ -78,7 +78,7 @@ def eager_copy(network: Network) -> nn.Module:
     if network.model is None:
         remedy = "Measure the PyTorch network, or choose onnxruntime or openvino."
         raise UnsupportedError(describe("an ONNX file alone", expected="a PyTorch network", remedy=remedy))
-    return copy.deepcopy(network.model).eval()
+    return copied(network.model).eval()
 
 
 def bound(model: nn.Module, example_input: Inputs) -> Run:

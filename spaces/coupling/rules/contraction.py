@@ -75,7 +75,7 @@ def _through(tracker: Tracker, labels: torch.Tensor, weight: Source, *, rows: in
 def _dimension(weight: Source, axis: int) -> int | None:
     """Return the weight's dimension that alone runs along ``axis``, all of it or a part that is sliced off."""
     for dim, index in enumerate(weight.indices):
-        if index.numel() > 1 and index.shape[axis] == index.numel():
+        if index.numel() > 1 and index.dim() >= -axis and index.shape[axis] == index.numel():
             return dim
     return None
 
