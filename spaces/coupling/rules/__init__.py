@@ -13,15 +13,20 @@ from .gating import GATES
 from .movement import MOVEMENTS, move
 from .normalisation import NORMALISATIONS
 from .packing import PACKINGS
+from .pairing import PAIRINGS
 from .pointwise import POINTWISE, pointwise
 from .reduction import REDUCTIONS, reduce
+from .resampling import RESAMPLINGS
 from .rule import Rule
+from .scattering import SCATTERINGS
+
+_TABLES = (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS, PACKINGS, PAIRINGS, RESAMPLINGS, SCATTERINGS)
 
 
 def rule_for(func: Any) -> Rule:
     """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
     name = func.overloadpacket.__name__.rstrip("_")
-    for table in (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS, PACKINGS):
+    for table in _TABLES:
         if name in table:
             return table[name]
     if name in MOVEMENTS:

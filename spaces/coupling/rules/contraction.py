@@ -117,6 +117,20 @@ def _embedding(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) ->
     return [Value(tuple(out.shape), tracker.atoms.roots(atoms).view(*[1] * (out.dim() - 1), -1))]
 
 
+def _embedding_bag(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    """Label the sums, means or largest values of rows; what else is returned has no channels."""
+    return [*_embedding(tracker, func, args, kwargs, out[0]), *(Value.uniform(t.shape) for t in out[1:])]
+
+
+def _sparse(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+    """Keep the channels of what a sparse matrix, such as that of a graph's edges, is multiplied with."""
+    labels = as_activation(tracker.value(args[-1]), tracker.atoms)
+    if labels.shape[0] > 1:
+        tracker.atoms.fix(labels.unique().tolist(), "a sparse matrix mixes its channels")
+        return [Value.uniform(out.shape)]
+    return [Value(tuple(out.shape), labels)]
+
+
 CONTRACTIONS: dict[str, Rule] = {
     "mm": _mm,
     "bmm": _mm,
@@ -124,5 +138,9 @@ CONTRACTIONS: dict[str, Rule] = {
     "addmm": _addmm,
     "baddbmm": _baddbmm,
     "embedding": _embedding,
+    "_embedding_bag": _embedding_bag,
+    "_embedding_bag_forward_only": _embedding_bag,
+    "_sparse_addmm": _sparse,
+    "_sparse_mm": _sparse,
 }
 __all__ = ["CONTRACTIONS", "meet", "product"]

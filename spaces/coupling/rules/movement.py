@@ -54,6 +54,8 @@ def _note_boxes(tracker: Tracker, name: str, value: Value, results: list[Value],
         labels = results[0].labels
         if labels is not None and _full_dims(results[0]) > before:
             tracker.boxes.append(labels)
+    if name.endswith("channel_shuffle") and results[0].labels is not None and value.labels is not None:
+        tracker.boxes.append(value.labels.expand(value.shape)[0].flatten(1)[:, 0].reshape(int(args[1]), -1))
     if name.endswith("split_with_sizes"):
         _note_sizes(tracker, results, [int(size) for size in args[1]])
     if "split" in name and len(results) > 1 and all(r.labels is not None for r in results):
@@ -114,20 +116,38 @@ def _copied(tracker: Tracker, args: Any) -> Value:
     target = tuple(args[0].shape)
     if args[1].dim() > len(target):
         return tracker.value(args[0])
-    value = combine(tracker, [tracker.value(args[1])], target)
+    before = tracker.value(args[0])
+    value = combine(tracker, [tracker.value(args[1]), *([before] if before.labels is not None else [])], target)
     _fill(tracker, args[0], value)
     return value
 
 
 def _fill(tracker: Tracker, part: torch.Tensor, value: Value) -> None:
-    """Label the constant that ``part`` is a view of, where what is copied into it has its channels along the last
-    dimension alone: so are sequences of several lengths filled up."""
+    """Label the place in a larger tensor that something is copied into: sequences are filled up so, and frames shifted.
+
+    The larger one's other elements are labelled like those that stand beside them along a dimension without channels.
+    """
     whole = part._base
-    if whole is None or value.labels is None or whole.shape[-1:] != part.shape[-1:]:
+    if whole is None or value.labels is None or whole._is_view():
         return
     before = tracker.value(whole)
-    if before.labels is None and not before.sources and value.labels.numel() == value.labels.shape[-1]:
-        tracker.set(whole, Value(tuple(whole.shape), value.labels.view([1] * (whole.dim() - 1) + [-1])))
+    if before.sources:
+        return
+    labels = torch.full((), ANY) if before.labels is None else before.labels
+    full = torch.empty_strided(whole.shape, whole.stride(), dtype=torch.long).copy_(labels.expand(whole.shape))
+    full.as_strided(part.shape, part.stride(), part.storage_offset() - whole.storage_offset()).copy_(
+        value.labels.expand(part.shape)
+    )
+    tracker.set(whole, Value(tuple(whole.shape), _spread(full)))
+
+
+def _spread(full: torch.Tensor) -> torch.Tensor:
+    """Return ``full`` compact, with every dimension along which only unlabelled elements differ reduced to size 1."""
+    for dim in range(full.dim()):
+        high = full.amax(dim, keepdim=True)
+        if bool(((full == high) | (full == ANY)).all()):
+            full = high
+    return full
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:
