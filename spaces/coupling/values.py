@@ -28,6 +28,13 @@ class Value:
     labels: torch.Tensor | None
     """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
+    crossed: tuple[torch.Tensor, ...] = ()
+    """Further labels of the same elements, along other dimensions: an outer product has two kinds of channels."""
+
+    @property
+    def layers(self) -> tuple[torch.Tensor, ...]:
+        """All labels: of an element of an outer product one in each layer."""
+        return () if self.labels is None else (self.labels, *self.crossed)
 
     @classmethod
     def uniform(cls, shape: torch.Size | tuple[int, ...], label: int = ANY) -> Value:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from .contraction import CONTRACTIONS
+from .contraction import CONTRACTIONS, PRODUCTS
 from .convolution import CONVOLUTIONS
+from .crossing import across_joins, layer_by_layer, settled
 from .fallback import fallback
 from .gating import GATES
-from .movement import MOVEMENTS, move
+from .movement import JOINS, MOVEMENTS, move
 from .normalisation import NORMALISATIONS
 from .packing import PACKINGS
 from .pairing import PAIRINGS
@@ -21,11 +22,22 @@ from .rule import Rule
 from .scattering import SCATTERINGS
 
 _TABLES = (CONTRACTIONS, CONVOLUTIONS, GATES, NORMALISATIONS, PACKINGS, PAIRINGS, RESAMPLINGS, SCATTERINGS)
+_ONE_BY_ONE: tuple[Rule, ...] = (move, reduce, fallback)
+_LAYERED = frozenset({*NORMALISATIONS, *GATES, *RESAMPLINGS})
 
 
 def rule_for(func: Any) -> Rule:
     """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
     name = func.overloadpacket.__name__.rstrip("_")
+    rule = _rule(func, name)
+    if name in JOINS:
+        return across_joins(rule)
+    if rule is pointwise or rule in PRODUCTS:
+        return rule
+    return layer_by_layer(rule) if rule in _ONE_BY_ONE or name in _LAYERED else settled(rule)
+
+
+def _rule(func: Any, name: str) -> Rule:
     for table in _TABLES:
         if name in table:
             return table[name]

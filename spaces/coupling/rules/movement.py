@@ -18,13 +18,13 @@ MOVEMENTS = frozenset(
     channel_shuffle native_channel_shuffle _unsafe_view _reshape_alias _to_copy contiguous constant_pad_nd tril triu
     unsafe_split_with_sizes view_as expand_as split_copy copy""".split()
 )
-_JOINS = frozenset({"cat", "stack"})
+JOINS = frozenset({"cat", "stack"})
 
 
 def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
     """Return the values after the move."""
     name = func.overloadpacket.__name__.rstrip("_")
-    if name in _JOINS:
+    if name in JOINS:
         return [_joined(tracker, func, args, kwargs, out)]
     if name == "copy":
         return [_copied(tracker, args)]
@@ -117,6 +117,8 @@ def _copied(tracker: Tracker, args: Any) -> Value:
     if args[1].dim() > len(target):
         return tracker.value(args[0])
     before = tracker.value(args[0])
+    if tracker.value(args[1]).crossed:
+        return combine(tracker, [tracker.value(args[1])], target)
     value = combine(tracker, [tracker.value(args[1]), *([before] if before.labels is not None else [])], target)
     _fill(tracker, args[0], value)
     return value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..state import Tracker
 from ..values import Value, as_activation, by_index
 from .fallback import fallback
