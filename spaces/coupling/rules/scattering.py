@@ -63,7 +63,7 @@ def _index_put(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) ->
 
 
 def _beside(labels: torch.Tensor, indices: Any, rank: int) -> torch.Tensor | None:
-    """Return the labels of what is written as labels of the whole, of size 1 where it is indexed; ``None`` if unsure."""
+    """Return what is written as labels of the whole, of size 1 where it is indexed; ``None`` where that is unsure."""
     indexed = sorted(_indexed(indices))
     if not indexed or indexed != list(range(indexed[0], indexed[-1] + 1)):
         return None
