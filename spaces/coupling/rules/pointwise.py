@@ -73,10 +73,20 @@ def _crossed(tracker: Tracker, left: _Layers, right: _Layers) -> list[torch.Tens
     found = []
     for one, partners in zip(ones, met, strict=True):
         for j in partners:
-            one = _join(tracker, (one, own), (others[j], beside))
+            head = _heads(tracker, one, others[j])
+            one = _join(tracker, (one, own), (others[j], beside)) if head is None else head
         found.append(one)
     joined = {j for partners in met for j in partners}
     return [*found, *(other for j, other in enumerate(others) if j not in joined)]
+
+
+def _heads(tracker: Tracker, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+    """Unite all of one head where every channel of it in one operand meets every one in the other, if that is so."""
+    mine, theirs = along(one), along(other)
+    if not (mine & theirs and mine - theirs and theirs - mine):
+        return None
+    tracker.atoms.unite_pairs(one, other)
+    return compact(tracker.atoms.roots(one))
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> bool:
