@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import fx, nn
 
+from .graph_literals import is_literal, literals, lower_literal
 from .groups import Group, SizeAttribute
 
 _NEVER = frozenset(
@@ -43,7 +44,8 @@ def followers(model: nn.Module, group: Group, parts: Sequence[SplitPart] = ()) -
     for name in (*_around(model, group), *_reshapers(model)):
         module = model.get_submodule(name)
         if isinstance(module, nn.Unflatten) or not type(module).__module__.startswith("torch.nn"):
-            listed, numbers = _parts(name, module, parts), list(_numbers(name, module))
+            listed = _parts(name, module, parts)
+            numbers = literals(name, module) if isinstance(module, fx.GraphModule) else _numbers(name, module)
             lists = {a.name for a in listed}
             whole = (a for a in numbers if a.name not in lists and _follows(a, group.channels, sizes))
             found.update(dict.fromkeys([*listed, *whole]))
@@ -97,6 +99,9 @@ def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]
 
 
 def _lower(module: nn.Module, attribute: SizeAttribute, fall: int) -> None:
+    if is_literal(module, attribute) and isinstance(module, fx.GraphModule):
+        lower_literal(module, attribute, fall)
+        return
     found = getattr(module, attribute.name)
     if attribute.index is None:
         setattr(module, attribute.name, found - fall)

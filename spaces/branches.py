@@ -167,7 +167,7 @@ class _Judge:
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:
-            twin.get_submodule(branch.width_of).register_forward_hook(_silence)
+            twin.get_submodule(branch.width_of).register_forward_hook(_silence, prepend=True)
         drop_(small, branches)
         difference = self.differs(small, twin)
         return difference is not None and difference <= TOLERANCE and self._trains(small)

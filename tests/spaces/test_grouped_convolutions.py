@@ -122,3 +122,23 @@ def test_convolutions_in_groups_that_torch_fx_found_are_cut_like_others(groups: 
     wanted = trace(plain, torch.zeros(1, 3, 5, 5))
     assert [(g.name, g.channels, g.slices) for g in found] == [(g.name, g.channels, g.slices) for g in wanted]
     assert len(found) == count
+
+
+class TestWrittenIntoAGraph(ArchitectureContract):
+    """The same number in a graph that torch.fx has traced is an argument, which follows."""
+
+    channel_multiples = (1,)
+    example_input = torch.zeros(1, 3, 4, 4)
+    expected_groups: ClassVar = {"first": 8}
+
+    @classmethod
+    def model(cls) -> nn.Module:
+        return torch.fx.symbolic_trace(WrittenGroups())
+
+
+def test_the_graph_of_the_dense_network_keeps_its_numbers():
+    model = torch.fx.symbolic_trace(WrittenGroups().eval())
+    graph = trace(model, torch.zeros(1, 3, 4, 4))
+    small = prune(model, graph, Policy.from_kept(graph, {"first": 3}))
+    assert "groups = 3" in small.code
+    assert "groups = 8" in model.code
