@@ -165,3 +165,26 @@ def test_one_value_that_acts_on_many_channels_stays():
     graph = trace(Gated().eval(), torch.zeros(1, 3, 4, 4))
     assert {g.name: g.channels for g in graph} == {"conv": 8}
     assert "one value of it acts on many channels" in next(f.reason for f in graph.frozen if f.name == "gate")
+
+
+class Gated(nn.Module):
+    """Halves that gate each other through a convolution of one place over tokens, then a weight for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.tokens, self.leave = nn.Linear(6, 12), nn.Conv1d(4, 4, 1), nn.Linear(6, 3)
+        self.times = nn.Parameter(torch.randn(6, 4, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = F.gelu(self.enter(x)).chunk(2, -1)
+        return self.leave(torch.einsum("blc,clk->bkc", left * self.tokens(right), self.times))
+
+
+class TestGated(ArchitectureContract):
+    channel_multiples = (1,)
+    example_input = TOKENS
+    expected_groups: ClassVar = {"enter": 6}
+
+    @classmethod
+    def model(cls) -> nn.Module:
+        return Gated()

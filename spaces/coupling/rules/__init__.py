@@ -8,7 +8,7 @@ import torch
 
 from .contraction import CONTRACTIONS, PRODUCTS
 from .convolution import CONVOLUTIONS
-from .crossing import across_joins, layer_by_layer, settled
+from .crossing import across_joins, guarded, layer_by_layer, settled
 from .fallback import fallback
 from .gating import GATES
 from .movement import JOINS, MOVEMENTS, move
@@ -27,7 +27,14 @@ _LAYERED = frozenset({*NORMALISATIONS, *GATES, *RESAMPLINGS})
 
 
 def rule_for(func: Any) -> Rule:
-    """Return the rule of an operation; of an unknown one, the rule that keeps its channels."""
+    """Return the rule of an operation; of an unknown one, the rule that keeps its channels.
+
+    Where a rule does not know what to make of its arguments, nothing of them may be removed.
+    """
+    return guarded(_followed(func))
+
+
+def _followed(func: Any) -> Rule:
     name = func.overloadpacket.__name__.rstrip("_")
     rule = _rule(func, name)
     if name in JOINS:

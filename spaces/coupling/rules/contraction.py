@@ -63,12 +63,25 @@ def _through(
             index = weight.indices[read].flatten()
             incoming = by_index(labels, labels.dim() - 1, index.numel(), tracker.atoms)
             tracker.atoms.unite_pairs(incoming, tracker.atoms.of(weight.tensor, read, weight.shape[read])[index])
+    own = _of_batch(weight, read)
+    for labels in layers if own is not None else ():
+        if labels.numel() > 1:
+            meet(own, labels, tracker.atoms)
     beside = [labels for labels in layers if labels.shape[-1] == 1 and labels.numel() > 1 and read is not None]
     if made is None:
         return beside or [torch.full([*ones, 1], ANY, dtype=torch.long)]
     index = weight.indices[made].flatten()
     atoms = tracker.produce(weight.tensor, made, weight.shape[made])[index]
     return [*(tracker.atoms.roots(labels) for labels in beside), tracker.atoms.roots(atoms).view(*ones, index.numel())]
+
+
+def _of_batch(weight: Source, read: int | None) -> Source | None:
+    """Return where a weight for each of a batch, such as one for each channel, meets what comes in; else ``None``."""
+    dims = [d for d, index in enumerate(weight.indices) if index.numel() > 1 and index.shape[-2:].numel() == 1]
+    if not dims or read is None:
+        return None
+    nowhere = torch.zeros([1] * weight.indices[0].dim(), dtype=torch.long)
+    return Source(weight.tensor, weight.shape, tuple(i if d in dims else nowhere for d, i in enumerate(weight.indices)))
 
 
 def _dimension(weight: Source, axis: int) -> int | None:

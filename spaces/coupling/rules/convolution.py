@@ -8,6 +8,7 @@ import torch
 
 from ..state import Tracker
 from ..values import Source, Value, as_activation, by_index, follow, meet
+from .crossing import layered
 from .rule import Rule, opaque
 
 
@@ -22,6 +23,11 @@ def _convolution(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) 
     if _along_channels(labels, inputs, weight, out):
         tracker.atoms.mix(labels.unique().tolist())
         return [Value(tuple(out.shape), tracker.atoms.roots(labels))]
+    if _beside_channels(labels, inputs, weight, out, groups):
+        # Positions are mixed as channels are (gMLP): Liu et al., "Pay Attention to MLPs", 2021, arXiv:2105.08050.
+        source = known.sources[0]
+        made = tracker.produce(source.tensor, int(transposed), source.shape[int(transposed)])
+        return [layered(tracker, out.shape, [labels, made.view(1, -1, *[1] * (out.dim() - 2))])]
     source = known.sources[0]
     follow(source, known.sources[1:], tracker.atoms)
     incoming = by_index(labels, 1, inputs.shape[1], tracker.atoms)
@@ -48,6 +54,14 @@ def _along_channels(labels: torch.Tensor, inputs: torch.Tensor, weight: torch.Te
     """
     alone = weight.shape[0] == weight.shape[1] == 1
     return alone and inputs.shape == out.shape and any(size > 1 for size in labels.shape[2:])
+
+
+def _beside_channels(
+    labels: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, out: torch.Tensor, groups: int
+) -> bool:
+    """Return whether labels lie along the places of a convolution of one place each, and not along its channels."""
+    alone = all(size == 1 for size in weight.shape[2:]) and inputs.shape[2:] == out.shape[2:]
+    return alone and groups == 1 and labels.shape[1] == 1 and labels.numel() > 1
 
 
 def _repeated(tracker: Tracker, incoming: torch.Tensor, groups: int, outputs: int) -> torch.Tensor:

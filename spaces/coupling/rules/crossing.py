@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..atoms import ANY
+from ..atoms import ANY, FIXED
 from ..state import Tracker
 from ..values import Value, compact
 from .rule import Rule, tensors
@@ -62,6 +62,21 @@ def layer_by_layer(rule: Rule) -> Rule:
         tracker.values[id(several[0])] = whole
         parts = zip(tensors(out), zip(*found, strict=True), strict=True)
         return [layered(tracker, t.shape, [p.labels for p in values if p.labels is not None]) for t, values in parts]
+
+    return apply
+
+
+def guarded(rule: Rule) -> Rule:
+    """Return ``rule`` with what it cannot read frozen: a stranger's forward calls operations in ways nobody foresaw."""
+
+    def apply(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
+        try:
+            return rule(tracker, func, args, kwargs, out)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            reason = f"its channels reach the operation {func.overloadpacket.__name__} in a way that is not known"
+            for labels in (part for t in tensors((args, kwargs)) for part in tracker.value(t).layers):
+                tracker.atoms.fix(labels.unique().tolist(), reason)
+            return [Value.uniform(t.shape, FIXED) for t in tensors(out)]
 
     return apply
 

@@ -12,7 +12,9 @@ from ..values import Source, Value, compact, meet
 from .crossing import along, layered, settle
 from .rule import opaque, tensors
 
-POINTWISE = frozenset({"_prelu_kernel", "prelu", "masked_fill", "dropout", "native_dropout", "where"})
+POINTWISE = frozenset(
+    "_prelu_kernel prelu masked_fill dropout native_dropout where complex polar _conj conj_physical".split()
+)
 """Operations that are element-wise but not tagged so."""
 
 
