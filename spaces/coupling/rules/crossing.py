@@ -100,7 +100,7 @@ def across_joins(rule: Rule) -> Rule:
         if not any(value.crossed for value in values):
             return rule(tracker, func, args, kwargs, out)
         kinds = {frozenset(along(labels)) for value in values for labels in value.layers if along(labels)}
-        if sum(map(len, kinds)) > len(frozenset().union(*kinds)):
+        if sum(map(len, kinds)) > len({d for kind in kinds for d in kind}):
             return settled(rule)(tracker, func, args, kwargs, out)
         stacked = func.overloadpacket.__name__ == "stack"
         dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % tensors(out)[0].dim()
