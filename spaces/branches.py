@@ -124,8 +124,8 @@ class _Judge:
 
     def _together(self, branches: list[Branch]) -> list[Branch]:
         """Return what can go all at once, and every other one alone: no branch may need what another one leaves."""
-        parts = [p for p in (branches, branches[::2], branches[1::2]) if p]
-        if all(self._sound(part) for part in parts[: 1 if len(branches) < 2 else 3]):
+        others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
+        if self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
             return branches
         if len(branches) < 2:
             return []
@@ -147,30 +147,37 @@ class _Judge:
         if not rest:
             return found
         chosen = {end: branches[end][sound or 0] for end in rest if len(branches[end]) > (sound or 0)}
-        if sound is not None and len(chosen) == len(rest) and self._sound(list(chosen.values())):
+        if sound is not None and len(chosen) == len(rest) and self._sound(list(chosen.values()), training=False):
             return {**found, **chosen}
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
             if half:
                 found.update(self._settle({end: branches[end] for end in half}, sound or 0))
         return found
 
-    def _sound(self, branches: Sequence[Branch]) -> bool:
+    def _sound(self, branches: Sequence[Branch], *, training: bool = True) -> bool:
         ends = [branch.width_of for branch in branches]
         if self.flow.order[0] in self.flow.idle(ends):
             return False  # what comes in goes nowhere: any two networks would agree
         if any(self._in_attention(name) for branch in branches for name in (branch.end, *branch.skipped)):
             return False
-        # What stays is cut, too: a branch that is gone must do without sizes that others may change.
-        gone = {name for branch in branches for name in branch.groups}
-        twin = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
-        small = copied(twin)
+        small, twin = self._pruned(branches)
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:
             twin.get_submodule(branch.width_of).register_forward_hook(_silence, prepend=True)
-        drop_(small, branches)
         difference = self.differs(small, twin)
-        return difference is not None and difference <= TOLERANCE and self._trains(small)
+        return difference is not None and difference <= TOLERANCE and (not training or self._trains(small))
+
+    def _pruned(self, branches: Sequence[Branch]) -> tuple[nn.Module, nn.Module]:
+        """Return the network without ``branches``, and with them; of both every other group is cut.
+
+        What stays is cut, too: a branch that is gone must do without sizes that others may change.
+        """
+        gone = {name for branch in branches for name in branch.groups}
+        whole = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
+        small = copied(whole)
+        drop_(small, branches)
+        return small, whole
 
     def _trains(self, small: nn.Module) -> bool:
         """Return whether a network runs in training mode, too, where the dense one does: it may read other things."""

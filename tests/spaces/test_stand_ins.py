@@ -162,7 +162,7 @@ class Keep:
         self.heard: list[torch.Tensor] = []
 
     def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        self.heard.append(output)
+        self.heard.append(output)  # emptied by the network once it has read them
 
 
 class Listening(Chain):
@@ -175,9 +175,10 @@ class Listening(Chain):
             block.leave.register_forward_hook(self.keep)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.keep.heard.clear()
         y = super().forward(x)
-        return y + sum(self.keep.heard).mean((1, 2, 3), keepdim=True)
+        y = y + sum(self.keep.heard).mean((1, 2, 3), keepdim=True)
+        self.keep.heard.clear()
+        return y
 
 
 class Auxiliary(nn.Module):
