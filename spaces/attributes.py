@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import fx, nn
 
+from .graph_literals import is_literal, literals, lower_literal
 from .groups import Group, SizeAttribute
 
-_NEVER = frozenset({"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans"})
+_NEVER = frozenset(
+    {"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans", "dim"}
+)
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,16 @@ def followers(model: nn.Module, group: Group, parts: Sequence[SplitPart] = ()) -
     """Return every attribute around ``group`` whose value is one of the group's sizes, or the size of one of ``parts``.
 
     Around are the modules that hold the group's layers, the modules that hold those, and the layers themselves where
-    they are no plain ones. Lists and sequences in between do not count.
+    they are no plain ones. Lists and sequences in between do not count. Modules that hold nothing but numbers, such as
+    ``nn.Unflatten`` and reshapes of one's own, may stand anywhere.
     """
     sizes = {s for s in _sizes(group) if s % group.channels == 0}
     found: dict[SizeAttribute, None] = {}
-    for name in _around(model, group):
+    for name in (*_around(model, group), *_reshapers(model)):
         module = model.get_submodule(name)
-        if not type(module).__module__.startswith("torch.nn"):
-            listed, numbers = _parts(name, module, parts), list(_numbers(name, module))
+        if isinstance(module, nn.Unflatten) or not type(module).__module__.startswith("torch.nn"):
+            listed = _parts(name, module, parts)
+            numbers = literals(name, module) if isinstance(module, fx.GraphModule) else _numbers(name, module)
             lists = {a.name for a in listed}
             whole = (a for a in numbers if a.name not in lists and _follows(a, group.channels, sizes))
             found.update(dict.fromkeys([*listed, *whole]))
@@ -67,11 +73,11 @@ def _follows(attribute: SizeAttribute, channels: int, sizes: set[int]) -> bool:
 
 def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator[tuple[SizeAttribute, ...]]:
     """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
-    names = list(dict.fromkeys(_key(a) for a in candidates))
+    names = list(dict.fromkeys(kind_of(a) for a in candidates))
     tried: set[tuple[SizeAttribute, ...]] = set()
-    known = {_key(a) for a in candidates if a.per}
+    known = {kind_of(a) for a in candidates if a.per}
     for wanted in (known, *(known | names for names in _name_sets(names))):
-        chosen = tuple(a for a in candidates if _key(a) in wanted)
+        chosen = tuple(a for a in candidates if kind_of(a) in wanted)
         if chosen and chosen not in tried and len(tried) < most:
             tried.add(chosen)
             yield chosen
@@ -93,6 +99,9 @@ def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]
 
 
 def _lower(module: nn.Module, attribute: SizeAttribute, fall: int) -> None:
+    if is_literal(module, attribute) and isinstance(module, fx.GraphModule):
+        lower_literal(module, attribute, fall)
+        return
     found = getattr(module, attribute.name)
     if attribute.index is None:
         setattr(module, attribute.name, found - fall)
@@ -107,12 +116,15 @@ _USUAL = frozenset(
 """Names under which heads and widths are usually kept; tried first."""
 
 
-def _key(attribute: SizeAttribute) -> tuple[str, str]:
+Kind = tuple[str, str, int | None]
+
+
+def kind_of(attribute: SizeAttribute) -> Kind:
     """Return the attribute's name and the name of the module inside its parent: blocks of one kind go together."""
-    return attribute.module.rpartition(".")[2], attribute.name
+    return attribute.module.rpartition(".")[2], attribute.name, attribute.index
 
 
-def _name_sets(names: list[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
+def _name_sets(names: list[Kind]) -> Iterator[set[Kind]]:
     yield {key for key in names if key[1] in _USUAL}
     yield set(names)
     for name in names:
@@ -139,6 +151,16 @@ def _around(model: nn.Module, group: Group) -> list[str]:
     return list(dict.fromkeys([*parents, *group.layers, *grandparents]))
 
 
+def _reshapers(model: nn.Module) -> list[str]:
+    """Return the modules that hold no tensors and no other modules: some reshape by a number that they keep."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if not (module._parameters or module._buffers or module._modules)
+        and (isinstance(module, nn.Unflatten) or not type(module).__module__.startswith("torch.nn"))
+    ]
+
+
 def _holder(model: nn.Module, name: str) -> str:
     """Return the nearest module around ``name`` that has a forward of its own: lists and sequences keep no sizes."""
     parent = name.rpartition(".")[0]
@@ -153,7 +175,7 @@ def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:
             continue
         if _is_size(value):
             yield SizeAttribute(name, attribute, None, value)
-        elif type(value) in (list, tuple) and all(type(v) is int for v in value):
+        elif type(value) in (list, tuple, torch.Size) and all(type(v) is int for v in value):
             yield from (SizeAttribute(name, attribute, i, v) for i, v in enumerate(value) if _is_size(v))
 
 

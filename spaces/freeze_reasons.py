@@ -73,11 +73,37 @@ class FreezeCode(StrEnum):
         "its weights are used in a way in which no channels can be told",
         _RULE,
     )
-    TRANSPOSED_GROUPS = (
-        "transposed_groups",
-        "it meets a transposed convolution in groups",
-        "Nothing to do in the task; a rule for it may be added: see CONTRIBUTING.md.",
+    UNKNOWN_ARGUMENTS = (
+        "unknown_arguments",
+        "its channels reach the operation {operation} in a way that is not known",
+        _RULE,
     )
+    TANGLED = (
+        "tangled",
+        "its channels meet all of another layer's in one dimension, so that no cut is known",
+        "Nothing to do, unless the two kinds of channels can stay in dimensions of their own.",
+    )
+    REPEATED_WEIGHT = (
+        "repeated_weight",
+        "it meets a convolution in groups whose weight is repeated",
+        "Give every group a weight of its own.",
+    )
+    COORDINATES = (
+        "coordinates",
+        "its channels are coordinates at which values are sampled",
+        "Nothing to do: there is one channel for each coordinate.",
+    )
+    SCATTERED = (
+        "scattered",
+        "its channels lie along the dimension that values are scattered over",
+        "Scatter over another dimension than that of channels.",
+    )
+    SCATTER_PLACES = (
+        "scatter_places",
+        "its channels say where values are scattered to",
+        "Nothing to do: there is one channel for each place.",
+    )
+    SPARSE = "sparse", "a sparse matrix mixes its channels", "Multiply with a dense weight, or over another dimension."
     PACKED = (
         "packed",
         "its channels change along a sequence that is packed",

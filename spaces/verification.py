@@ -15,11 +15,12 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from .attributes import SplitPart, attempts, followers
+from .attributes import SplitPart, attempts, followers, kind_of
 from .copying import copied
+from .faults import told
 from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
-from .head_dims import across_heads, in_pairs
+from .head_dims import across_heads, by_position, in_pairs, rescale_
 from .inputs import Inputs, call, map_tensors, random_like, tensors_of
 from .quantisation_aware import compute_unrounded_
 from .slicing import Removed, positions_of, without, zeroed
@@ -131,17 +132,33 @@ class MaskOracle:
         """Judge groups of one kind: what the first cannot do, its like in other blocks is not asked to."""
         repaired = self._repaired(groups[:1], most=24)
         if repaired is not None:
-            names = {(a.module.rpartition(".")[2], a.name) for a in repaired[0].attributes}
-            everyone = self._with_attributes(groups, lambda a: (a.module.rpartition(".")[2], a.name) in names)
+            names = {kind_of(a) for a in repaired[0].attributes}
+            everyone = self._with_attributes(groups, lambda a: kind_of(a) in names)
             if self.objection(everyone) is None:
                 return everyone, []
-        pairs = [p for p in map(in_pairs, groups) if p is not None]
-        if len(pairs) == len(groups) and self.objection(pairs) is None:
-            return pairs, []
+        sound = self._rescaled(groups)
+        for regroup in (in_pairs, by_position):
+            others = [g for g in map(regroup, groups) if g is not None]
+            if sound is None and len(others) == len(groups):
+                sound = self._regrouped(others)
+        if sound is not None:
+            return sound, []
         alone = reason if len(groups) == 1 else self.objection(groups[:1])
         if alone is not None:
             return [], [(g, alone) for g in groups]
         return self._bisect([[g] for g in groups])
+
+    def _regrouped(self, groups: list[Group]) -> list[Group] | None:
+        """Return groups that are cut another way, if they are sound so."""
+        if self.objection(groups) is None:
+            return groups
+        return self._repaired(groups, most=3) or self._rescaled(groups)
+
+    def _rescaled(self, groups: list[Group]) -> list[Group] | None:
+        """Return groups that differ from their masked twins by the scale of attention alone, which follows a shape."""
+        if any(g.verification != "exact" for g in groups) or self.objection(groups, rescaled=True) is not None:
+            return None
+        return [replace(g, verification="shape") for g in groups]
 
     def _repaired(self, groups: Sequence[Group], *, most: int) -> list[Group] | None:
         """Return the groups with the attributes that must follow them, or ``None`` where none make them sound."""
@@ -159,13 +176,18 @@ class MaskOracle:
         parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
         return followers(self.model, group, parts)
 
-    def objection(self, groups: Sequence[Group]) -> FreezeReason | None:
-        """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
+    def objection(self, groups: Sequence[Group], *, rescaled: bool = False) -> FreezeReason | None:
+        """Return why ``groups`` cannot be pruned together, or ``None`` where they can.
+
+        Args:
+            groups: that are pruned.
+            rescaled: whether the masked twin divides attention by the width that the pruned network has.
+        """
         exact = all(g.verification == "exact" for g in groups)
         for cut in _CUTS:
             shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
             removed = [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
-            reason = self._compare(removed, exact=exact, gradients=cut == "first quarter")
+            reason = self._compare(removed, exact=exact, gradients=cut == "first quarter", rescaled=rescaled)
             if reason is not None:
                 return reason
         return None
@@ -178,19 +200,21 @@ class MaskOracle:
             count = number % group.channels or int(alone)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> FreezeReason | None:
+    def _compare(
+        self, removed: Removed, *, exact: bool, gradients: bool, rescaled: bool = False
+    ) -> FreezeReason | None:
         outputs: list[list[torch.Tensor]] = []
         run = _run_with_gradients if gradients else _run
         fault = _fault(lambda: outputs.append(run(without(self.model, removed), self.inputs)))
         if fault is not None:
             return FreezeCode.DOES_NOT_RUN.because(fault=fault)
-        twin = _run(zeroed(self.model, positions_of(removed)), self.inputs) if exact else self._dense
+        twin = _run(self._twin(self.model, removed, rescaled=rescaled), self.inputs) if exact else self._dense
         reason = _shape_objection(outputs[0], twin)
         if reason is not None or not exact:
             return reason
         difference = _difference(outputs[0], twin)
         if TOLERANCE < difference < _ROUNDING:
-            difference = self._difference_in_double(removed, difference)
+            difference = self._difference_in_double(removed, difference, rescaled=rescaled)
         if difference > TOLERANCE:
             return FreezeCode.DIFFERS.because(difference=f"{difference:.1e}")
         return None
@@ -215,12 +239,19 @@ class MaskOracle:
         wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, self.inputs)
         return copied(self.model).double(), wide
 
-    def _difference_in_double(self, removed: Removed, single: float) -> float:
+    @staticmethod
+    def _twin(model: nn.Module, removed: Removed, *, rescaled: bool) -> nn.Module:
+        twin = zeroed(model, positions_of(removed))
+        if rescaled:
+            rescale_(twin, removed)
+        return twin
+
+    def _difference_in_double(self, removed: Removed, single: float, *, rescaled: bool) -> float:
         model, inputs = self._double
         found: list[float] = []
 
         def run() -> None:
-            twin = _run(zeroed(model, positions_of(removed)), inputs)
+            twin = _run(self._twin(model, removed, rescaled=rescaled), inputs)
             found.append(_difference(_run(without(model, removed), inputs), twin))
 
         # A network that is written for single precision alone keeps what that precision says.
@@ -286,7 +317,7 @@ def _fault(action: Callable[[], object]) -> str | None:
     try:
         action()
     except Exception as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}".rstrip(": ")
+        return told(error)
     return None
 
 

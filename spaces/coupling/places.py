@@ -75,8 +75,7 @@ def keep_told(tracker: Tracker, given: Iterable[torch.Tensor]) -> None:
 def keep_read(tracker: Tracker, tensor: torch.Tensor, operation: str) -> None:
     """Fix channels whose values become Python's numbers, told by where they stand in a list."""
     keep_told(tracker, [tensor])
-    labels = tracker.value(tensor).labels
-    if tracker.last and labels is not None:
+    for labels in tracker.value(tensor).layers if tracker.last else ():
         tracker.atoms.fix(tracker.atoms.roots(labels).unique().tolist(), FreezeCode.INDEX.because(operation=operation))
 
 
@@ -154,10 +153,10 @@ def _along(tracker: Tracker, tensor: torch.Tensor, dims: Iterable[int]) -> list[
 
 def _differing(tracker: Tracker, value: Value, dims: Iterable[int]) -> list[int]:
     wanted = list(dims)
-    if value.labels is not None:
-        labels = compact(tracker.atoms.roots(value.labels))
-        return labels.unique().tolist() if any(labels.shape[d] > 1 for d in wanted) else []
     found: list[int] = []
+    for labels in (compact(tracker.atoms.roots(part)) for part in value.layers):
+        if any(labels.shape[d] > 1 for d in wanted):
+            found += labels.unique().tolist()
     for source in value.sources:
         for dim, index in enumerate(source.indices):
             # Rows of a table that nothing makes are no channels.

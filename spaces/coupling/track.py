@@ -51,8 +51,7 @@ def _run(tracker: Tracker, model: nn.Module, inputs: Inputs) -> None:
     with torch.no_grad(), _plain_attention(), _Reading(tracker), _LabelMode(tracker):
         outputs = call(model, inputs)
     for tensor in tensors_of(outputs):
-        labels = tracker.value(tensor).labels
-        if labels is not None:
+        for labels in tracker.value(tensor).layers:
             tracker.atoms.fix(labels.unique().tolist(), FreezeCode.OUTPUT.because())
         keep_told(tracker, [tensor])
 
