@@ -6,9 +6,8 @@ handful of forward passes however many groups it has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -16,10 +15,15 @@ import torch
 from torch import nn
 
 from .attributes import SplitPart, attempts, followers
+from .comparison import difference, finite_alike, values_of
 from .copying import copied
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, in_pairs
-from .inputs import Inputs, call, map_tensors, random_like, tensors_of
+from .inputs import Inputs, map_tensors, random_like
+from .output_shapes import OutputShapes
+from .outputs import found_in
+from .passes import ForwardPass, Outcome, run
+from .random_numbers import Draws
 from .slicing import Removed, positions_of, without, zeroed
 
 TOLERANCE = 1e-5
@@ -30,6 +34,10 @@ _CUTS = ("all but one", "random part", "first quarter")
 """What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
 same width are sound together only; a run of first channels, which shows every mistake in offsets."""
 
+_NOT_FINITE = "the pruned network's outputs are not finite"
+_NOTHING = "no output holds a number by which a cut could be compared"
+_RANDOM = "the random numbers that it meets are as many as its channels, and cannot be compared"
+_UNOBSERVED = "no output was seen to depend on it, so that a cut of it cannot be compared"
 _INSEPARABLE = "all its channels depend on one another, so none can go alone"
 
 
@@ -42,6 +50,10 @@ class MaskOracle:
     generator: torch.Generator
     parts: Mapping[str, Sequence[SplitPart]]
     """By group, what splits its channels by given sizes."""
+    passes: Sequence[ForwardPass] = ()
+    """Further ones, of which each is made once for all groups together: other inputs, training mode."""
+    moved: set[str] = field(default_factory=set)
+    """Parameters of which some output was seen to depend."""
 
     @classmethod
     def of(
@@ -59,6 +71,8 @@ class MaskOracle:
         generator = torch.Generator().manual_seed(seed)
         network = copied(model).eval()
         _perturb(network, generator)
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
@@ -73,7 +87,78 @@ class MaskOracle:
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
-        return self._with_head_dims(kept, frozen, groups, whole)
+        kept, frozen = self._with_head_dims(kept, frozen, groups, whole)
+        for check in (self._in_other_passes, self._unobserved):
+            kept, failed = check(kept)
+            frozen += [FrozenGroup(g.name, g.layers, g.channels, reason) for g, reason in failed]
+        return kept, frozen
+
+    def _in_other_passes(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, str]]]:
+        """Return the groups that are sound in all further passes, too, and the others with the reason."""
+        failed: list[tuple[Group, str]] = []
+        for verification in ("exact", "shape"):
+            alike = [g for g in groups if g.verification == verification]
+            # Those that change no state go first, as all run on the same copies.
+            for forward in sorted(self.passes, key=lambda forward: forward.training):
+                alike, out = self._apart(alike, lambda some, forward=forward: self.objection_in(forward, some))
+                failed += out
+        names = {g.name for g, _ in failed}
+        return [g for g in groups if g.name not in names], failed
+
+    def _apart(
+        self, groups: list[Group], objection: Callable[[Sequence[Group]], str | None]
+    ) -> tuple[list[Group], list[tuple[Group, str]]]:
+        """Tell groups to which there is an objection from the others, by halves."""
+        reason = objection(groups) if groups else None
+        if reason is None:
+            return groups, []
+        if len(groups) == 1:
+            return [], [(groups[0], reason)]
+        middle = len(groups) // 2
+        left, left_failed = self._apart(groups[:middle], objection)
+        right, right_failed = self._apart(groups[middle:], objection)
+        failed, together = left_failed + right_failed, left + right
+        while together and left and right and (clash := objection(together)) is not None:
+            failed.append((together.pop(), f"together with other groups, {clash}"))
+        return together, failed
+
+    def objection_in(self, forward: ForwardPass, groups: Sequence[Group]) -> str | None:
+        """Return why ``groups`` cannot be pruned together where the network runs as ``forward`` says."""
+        dense = self._dense_in(forward)
+        if dense is None:
+            return None
+        exact = all(g.verification == "exact" for g in groups)
+        for cut in _CUTS if forward.new else _CUTS[1:2]:
+            removed = self._removed(groups, cut)
+            reason = self._compare(removed, forward, dense, exact=exact, gradients=cut != "all but one")
+            if reason is not None:
+                return f"{_where(forward)}, {reason}"
+        return None
+
+    def _unobserved(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, str]]]:
+        """Return the groups of which some output depends, and the others: of these, nothing was compared."""
+        seen = [g for g in groups if self._observed(g)]
+        return seen, [(g, _UNOBSERVED) for g in groups if g not in seen]
+
+    def _observed(self, group: Group) -> bool:
+        if any(piece.tensor in self.moved for piece in group.slices):
+            return True
+        # Gradients say nothing where forward records none, or where all outputs are integers.
+        positions = positions_of([(group, list(range(1, group.channels)))])
+        for forward in (self._base, *self.passes):
+            dense = self._dense_in(forward)
+            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions)):
+                return True
+        return False
+
+    def _changes(self, forward: ForwardPass, dense: _Dense, masked: nn.Module) -> bool:
+        found: list[float | None] = []
+
+        def compare() -> None:
+            values = values_of(run(masked, forward, like=dense.draws).outputs)
+            found.append(difference(values, dense.values))
+
+        return _fault(compare) is None and (found[0] or 0.0) > TOLERANCE
 
     def _with_head_dims(
         self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
@@ -160,12 +245,15 @@ class MaskOracle:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
         exact = all(g.verification == "exact" for g in groups)
         for cut in _CUTS:
-            shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
-            removed = [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
-            reason = self._compare(removed, exact=exact, gradients=cut == "first quarter")
+            removed = self._removed(groups, cut)
+            reason = self._compare(removed, self._base, self._dense, exact=exact, gradients=cut == "first quarter")
             if reason is not None:
                 return reason
         return None
+
+    def _removed(self, groups: Sequence[Group], cut: str) -> Removed:
+        shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
+        return [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
 
     def _draw(self, group: Group, cut: str, number: int, *, alone: bool) -> list[int]:
         if cut == "first quarter":
@@ -175,53 +263,142 @@ class MaskOracle:
             count = number % group.channels or int(alone)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> str | None:
-        outputs: list[list[torch.Tensor]] = []
-        run = _run_with_gradients if gradients else _run
-        fault = _fault(lambda: outputs.append(run(without(self.model, removed), self.inputs)))
+    def _compare(
+        self, removed: Removed, forward: ForwardPass, dense: _Dense, *, exact: bool, gradients: bool
+    ) -> str | None:
+        found: list[tuple[Outcome, list[torch.Tensor]]] = []
+
+        def attempt() -> None:
+            small = without(self.model, removed)
+            outcome = run(small, forward, like=dense.draws, gradients=gradients, watch_integers=dense.all_integers)
+            if gradients:
+                self._note_gradients(small, outcome)
+            found.append((outcome, values_of(outcome.outputs)))
+
+        fault = _fault(attempt)
         if fault is not None:
             return f"the pruned network does not run ({fault})"
-        twin = _run(zeroed(self.model, positions_of(removed)), self.inputs) if exact else self._dense
-        reason = _shape_objection(outputs[0], twin)
-        if reason is not None or not exact:
-            return reason
-        difference = _difference(outputs[0], twin)
-        if TOLERANCE < difference < _ROUNDING:
-            difference = self._difference_in_double(removed, difference)
-        if difference > TOLERANCE:
-            return f"the pruned network differs from its masked twin by {difference:.1e} of the largest output"
-        return None
+        outcome, values = found[0]
+        objection = dense.shapes.objection(outcome.outputs) if not exact else None
+        if objection is not None:
+            return f"its channels are an output of the network: pruning them changes its shape ({objection})"
+        if not exact:
+            return None if finite_alike(values, dense.values) else _NOT_FINITE
+        return self._against_twin(removed, forward, outcome, values)
+
+    def _against_twin(
+        self, removed: Removed, forward: ForwardPass, small: Outcome, values: list[torch.Tensor]
+    ) -> str | None:
+        masked = zeroed(self.model, positions_of(removed))
+        twin = run(masked, forward, like=small.draws, watch_integers=bool(small.decided_by))
+        objection = OutputShapes.of(twin.outputs).objection(small.outputs)
+        if objection is not None:
+            return f"its channels are an output of the network: pruning them changes its shape ({objection})"
+        wanted = values_of(twin.outputs)
+        if not finite_alike(values, wanted):
+            return _NOT_FINITE
+        apart = difference(*_with_integers(small, values, twin, wanted))
+        if apart is None:
+            return _NOTHING
+        if TOLERANCE < apart < (1.0 if forward.training else _ROUNDING):
+            apart = self._difference_in_double(removed, forward, apart)
+        if apart <= TOLERANCE:
+            return None
+        if small.draws.unaligned or twin.draws.unaligned:
+            return _RANDOM
+        return f"the pruned network differs from its masked twin by {apart:.1e} of the largest output"
 
     def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
-        """Return how far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
-        found: list[float] = []
+        """Return how far two networks' outputs are apart, relative to the largest.
 
-        def run() -> None:
-            pruned, expected = _run_with_gradients(small, self.inputs), _run(twin, self.inputs)
-            if _shape_objection(pruned, expected) is None:
-                found.append(_difference(pruned, expected))
+        ``None`` where one does not run, the outputs have other shapes, or there is nothing in them to compare.
+        """
+        found: list[float | None] = []
 
-        return found[0] if _fault(run) is None and found else None
+        def compare() -> None:
+            pruned = run(small, self._base, like=self._dense.draws, gradients=True)
+            _gradients(small, pruned)
+            expected = run(twin, self._base, like=pruned.draws)
+            if OutputShapes.of(expected.outputs).objection(pruned.outputs) is None:
+                found.append(difference(values_of(pruned.outputs), values_of(expected.outputs)))
+
+        return found[0] if _fault(compare) is None and found else None
+
+    def _note_gradients(self, network: nn.Module, outcome: Outcome) -> None:
+        self.moved.update(name for name, g in _gradients(network, outcome).items() if bool(g.any()))
+
+    @property
+    def _base(self) -> ForwardPass:
+        return ForwardPass(self.inputs)
 
     @cached_property
-    def _dense(self) -> list[torch.Tensor]:
-        return _run(self.model, self.inputs)
+    def _dense(self) -> _Dense:
+        return _Dense.of(copied(self.model), self._base)
 
     @cached_property
-    def _double(self) -> tuple[nn.Module, Inputs]:
-        wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, self.inputs)
-        return copied(self.model).double(), wide
+    def _dense_by_pass(self) -> dict[int, _Dense | None]:
+        return {}
 
-    def _difference_in_double(self, removed: Removed, single: float) -> float:
-        model, inputs = self._double
-        found: list[float] = []
+    def _dense_in(self, forward: ForwardPass) -> _Dense | None:
+        """Return what the dense network gives in a pass; ``None`` where it fails or gives nothing finite."""
+        known = self._dense_by_pass
+        if id(forward) not in known:
+            found: list[_Dense] = []
+            fault = _fault(lambda: found.append(_Dense.of(copied(self.model), forward)))
+            sound = fault is None and not any(bool(t.isnan().any()) for t in found[0].values)
+            known[id(forward)] = found[0] if sound else None
+        return known[id(forward)]
 
-        def run() -> None:
-            twin = _run(zeroed(model, positions_of(removed)), inputs)
-            found.append(_difference(_run(without(model, removed), inputs), twin))
+    @cached_property
+    def _double(self) -> nn.Module:
+        return copied(self.model).double()
+
+    def _difference_in_double(self, removed: Removed, forward: ForwardPass, single: float) -> float:
+        wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, forward.inputs)
+        forward = replace(forward, inputs=wide)
+        found: list[float | None] = []
+
+        def compare() -> None:
+            small = run(without(self._double, removed), forward, like=self._draws_in(forward))
+            twin = run(zeroed(self._double, positions_of(removed)), forward, like=small.draws)
+            found.append(difference(values_of(small.outputs), values_of(twin.outputs)))
 
         # A network that is written for single precision alone keeps what that precision says.
-        return single if _fault(run) is not None else found[0]
+        return single if _fault(compare) is not None or found[0] is None else found[0]
+
+    def _draws_in(self, forward: ForwardPass) -> Draws:
+        return run(copied(self._double), forward).draws
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """What the dense network gives in one pass."""
+
+    shapes: OutputShapes
+    values: list[torch.Tensor]
+    draws: Draws
+    all_integers: bool
+    """Whether no output is a floating-point number, so that equal ones say little."""
+
+    @classmethod
+    def of(cls, model: nn.Module, forward: ForwardPass) -> _Dense:
+        outcome = run(model, forward)
+        tensors = [tensor for _, tensor in found_in(outcome.outputs).tensors]
+        integers = not any(t.is_floating_point() or t.is_complex() for t in tensors if t.numel())
+        return cls(OutputShapes.of(outcome.outputs), values_of(outcome.outputs), outcome.draws, integers)
+
+
+def _with_integers(
+    small: Outcome, values: list[torch.Tensor], twin: Outcome, wanted: list[torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return both networks' values, with those that all outputs were rounded or chosen from where they are integers."""
+    pairs = [(a.double(), b.double()) for a, b in zip(small.decided_by, twin.decided_by, strict=False)]
+    alike = [(a, b) for a, b in pairs if a.shape == b.shape]
+    return [*values, *(a for a, _ in alike)], [*wanted, *(b for _, b in alike)]
+
+
+def _where(forward: ForwardPass) -> str:
+    return "in training mode" if forward.training else f"on {forward.name}"
 
 
 def _width(group: Group) -> int:
@@ -232,10 +409,10 @@ def _smaller(model: nn.Module, example_input: Inputs) -> Inputs:
     """Return the input at a lower resolution where the network takes one, as soundness does not depend on it."""
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4 or min(example_input.shape[2:]) < 128:
         return example_input
-    wanted = [t.shape for t in _run(model, example_input)]
+    wanted = OutputShapes.of(_run(model, example_input).outputs)
     small = example_input[:, :, :64, :64]
-    shapes: list[list[torch.Size]] = []
-    fault = _fault(lambda: shapes.append([t.shape for t in _run(model, small)]))
+    shapes: list[OutputShapes] = []
+    fault = _fault(lambda: shapes.append(OutputShapes.of(_run(model, small).outputs)))
     return small if fault is None and shapes[0] == wanted else example_input
 
 
@@ -245,36 +422,26 @@ def _drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inpu
     return two if _fault(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
 
 
-def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> str | None:
-    if [t.shape for t in pruned] != [t.shape for t in twin]:
-        return "its channels are an output of the network: pruning them changes its shape"
-    if not all(torch.isfinite(t).all() for t in pruned if t.is_floating_point()):
-        return "the pruned network's outputs are not finite"
-    return None
+def _run(model: nn.Module, inputs: Inputs) -> Outcome:
+    return run(model, ForwardPass(inputs))
 
 
-def _difference(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> float:
-    scale = max((float(t.abs().max()) for t in twin if t.numel()), default=0.0) or 1.0
-    found = [float((a - b).abs().max()) for a, b in zip(pruned, twin, strict=True) if a.numel()]
-    # A twin that is not finite compares with nothing, and must not pass.
-    return max(found, default=0.0) / scale if all(map(math.isfinite, found)) else math.inf
+def _gradients(network: nn.Module, outcome: Outcome) -> dict[str, torch.Tensor]:
+    """Return the gradients of all outputs together by the parameters' names.
 
-
-def _run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    with torch.no_grad():
-        return tensors_of(call(model, inputs))
-
-
-def _run_with_gradients(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    with torch.enable_grad():
-        outputs = tensors_of(call(model, inputs))
-        sources = [t for t in outputs if t.requires_grad]
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        if sources and parameters:
-            gradients = torch.autograd.grad([t.sum() for t in sources], parameters, allow_unused=True)
-            if not all(torch.isfinite(g).all() for g in gradients if g is not None):
-                raise ArithmeticError("a gradient is not finite")
-    return [t.detach() for t in outputs]
+    Raises:
+        ArithmeticError: one is not finite.
+    """
+    tensors = [tensor for _, tensor in found_in(outcome.outputs).tensors]
+    sources = [t for t in tensors if t.requires_grad and not t.is_complex()]
+    parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if not sources or not parameters:
+        return {}
+    found = torch.autograd.grad([t.sum() for t in sources], list(parameters.values()), allow_unused=True)
+    gradients = {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
+    if not all(bool(torch.isfinite(g).all()) for g in gradients.values()):
+        raise ArithmeticError("a gradient is not finite")
+    return gradients
 
 
 def _fault(action: Callable[[], object]) -> str | None:

@@ -33,6 +33,11 @@ class Tracker:
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
 
+    def forget_pass(self) -> None:
+        """Forget what belongs to one pass alone; what was united stays."""
+        for part in (self.values, self.boxes, self.splits, self.padding, self.kept):
+            part.clear()
+
     def value(self, tensor: torch.Tensor) -> Value:
         """Return what is known about ``tensor``; nothing is known of constants."""
         return self.values.get(id(tensor)) or Value.constant(tensor.shape)
