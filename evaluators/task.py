@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..errors import TaskError, describe
 from ..spaces.inputs import Inputs
 
 Data = Any
@@ -24,7 +25,8 @@ class Task:
     model: Callable[[], nn.Module]
     """Builds the trained network: eval mode, on the CPU."""
     example_input: Inputs
-    """A tensor, a tuple or a dict; a batch of 1."""
+    """A tensor, a tuple or a dict; a batch of 1. A list is of several such inputs, which together take all ways that
+    the network has; the first is what costs are told for, and the others become ``further_inputs``."""
     train: Data
     validation: Data
     """Steers the search."""
@@ -44,5 +46,26 @@ class Task:
     """Replaces the built-in loop: ``(model, task, samples, generator)`` to the trained network."""
     evaluate: Callable[..., float] | None = None
     """Replaces the built-in metric loop: ``(model, data)`` to a number where higher is better."""
+    further_inputs: Sequence[Inputs] = ()
+    """Example inputs on which the network is traced besides the first."""
     reference: str | None = None
     """What loads the task again, such as ``digits`` or ``tasks.py:mine``; set by :func:`load_task`."""
+
+    def __post_init__(self) -> None:
+        """Take a list of example inputs apart.
+
+        Raises:
+            TaskError: it is empty.
+        """
+        if isinstance(self.example_input, list):
+            if not self.example_input:
+                raise TaskError(
+                    describe(
+                        f"example_input of task {self.name!r} is an empty list",
+                        expected="at least one input",
+                        remedy="Give a tensor, a tuple of arguments or a dict of them, or a list of several.",
+                    )
+                )
+            first, *others = self.example_input
+            object.__setattr__(self, "example_input", first)
+            object.__setattr__(self, "further_inputs", (*others, *self.further_inputs))

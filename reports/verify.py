@@ -9,9 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..evaluators.data import batches
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.device import Device
 from ..evaluators.onnx_network import Deployed
+from ..evaluators.output_check import OutputCheck
 from ..evaluators.quantisation import digest as digest_of
 from ..evaluators.quantisation import quantise
 from ..evaluators.task import Task
@@ -88,7 +92,7 @@ def verify(folder: Path | str, *, task: Task | None = None, data: Path | None = 
 def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
-    rebuilt = rebuild(manifest, folder, dense, task.example_input)
+    rebuilt = rebuild(manifest, folder, dense, example_inputs(task))
     model = rebuilt.model
     device = Device.from_yaml(json.dumps(manifest.device_definition), origin=f"the device of {folder}")
     threads, precision = manifest.threads, manifest.precision
@@ -102,6 +106,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task) -> tuple[Check, ...]:
 
     return (
         _data_check(manifest, task),
+        _output_check(dense, model, task),
         *_parity_checks(manifest, parities(model, task, folder, manifest.formats)),
         *_int8_checks(manifest, deployed, task),
         *_score_checks(manifest, scores(deployed.network, task), task),
@@ -121,6 +126,13 @@ def _data_check(manifest: Manifest, task: Task) -> Check:
     same = found == manifest.data_fingerprint
     note = "" if same else "accuracies are claimed of other data; see --data"
     return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same, note)
+
+
+def _output_check(dense: nn.Module, model: nn.Module, task: Task) -> Check:
+    """Compare the form of the pruned network's outputs with the dense network's, which the card promises."""
+    objection = OutputCheck.of(dense, task).objection(model)
+    note = "shapes and types on the example inputs and on validation samples"
+    return Check("outputs", "as of the dense network", objection or "as of the dense network", 0.0, not objection, note)
 
 
 def _digests(manifest: Manifest, folder: Path) -> tuple[Check, ...]:
@@ -146,7 +158,8 @@ def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Che
             result.relative,
             TOLERANCE,
             result.passed,
-            f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
+            result.fault
+            or f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
         )
         for name, result in found.items()
     )

@@ -108,7 +108,9 @@ class _Following:
                 self._compare("in training mode", first, self.add(forward))
         except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything in a mode it is not made for
             words = (str(error).splitlines() or [""])[0][:160]
-            self.notes.append(f"training mode is not followed: there the network fails ({type(error).__name__}: {words})")
+            self.notes.append(
+                f"training mode is not followed: there the network fails ({type(error).__name__}: {words})"
+            )
 
     def _footprint(self, forward: ForwardPass) -> tuple[tuple[Any, ...], OutputShapes]:
         network = self._network()
@@ -121,7 +123,9 @@ class _Following:
     def explore(self) -> None:
         """Make the network decide otherwise, one decision after another."""
         first = self.passes[0][1]
-        waiting: list[tuple[tuple[Decision, ...], Seen]] = [((), self.add(ForwardPass(self.drawn, name="random inputs")))]
+        waiting: list[tuple[tuple[Decision, ...], Seen]] = [
+            ((), self.add(ForwardPass(self.drawn, name="random inputs")))
+        ]
         tried = 0
         while waiting:
             forced, seen = waiting.pop(0)
@@ -256,5 +260,3 @@ def _names(model: nn.Module, touched: frozenset[str]) -> Iterator[str]:
     tensors = named_tensors(model)
     found = {id(tensors[name]) for name in touched if name in tensors}
     return (name for name, tensor in tensors.items() if id(tensor) in found)
-
-

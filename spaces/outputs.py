@@ -148,7 +148,9 @@ def _fields(item: Any) -> dict[str, Any]:
     for kind in type(item).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            hidden = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            hidden = (
+                f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            )
             if hidden not in ("__dict__", "__weakref__") and hasattr(item, hidden):
                 fields.setdefault(hidden, getattr(item, hidden))
     return fields

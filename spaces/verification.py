@@ -19,10 +19,11 @@ from .comparison import difference, finite_alike, values_of
 from .copying import copied
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, in_pairs
-from .inputs import Inputs, map_tensors, random_like
+from .inputs import Inputs, map_tensors
+from .outcomes import DenseOutcome, fault_of, gradients_of, with_integers
 from .output_shapes import OutputShapes
-from .outputs import found_in
 from .passes import ForwardPass, Outcome, run
+from .probes import drawn, perturb_, smaller
 from .random_numbers import Draws
 from .slicing import Removed, positions_of, without, zeroed
 
@@ -30,6 +31,8 @@ TOLERANCE = 1e-5
 """Largest difference, relative to the largest output, between a pruned network and its masked twin."""
 _ROUNDING = 1e-2
 """A difference below this in single precision may be rounding; double precision decides."""
+_TRAINING_TOLERANCE = 1e-3
+"""The same in training mode, where BatchNorm divides by what two samples differ in: 3e-5 for a ResNet."""
 _CUTS = ("all but one", "random part", "first quarter")
 """What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
 same width are sound together only; a run of first channels, which shows every mistake in offsets."""
@@ -70,10 +73,10 @@ class MaskOracle:
         """
         generator = torch.Generator().manual_seed(seed)
         network = copied(model).eval()
-        _perturb(network, generator)
+        perturb_(network, generator)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
-        return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
+        return cls(network, drawn(network, smaller(network, example_input), generator), generator, parts)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason.
@@ -151,14 +154,14 @@ class MaskOracle:
                 return True
         return False
 
-    def _changes(self, forward: ForwardPass, dense: _Dense, masked: nn.Module) -> bool:
+    def _changes(self, forward: ForwardPass, dense: DenseOutcome, masked: nn.Module) -> bool:
         found: list[float | None] = []
 
         def compare() -> None:
             values = values_of(run(masked, forward, like=dense.draws).outputs)
             found.append(difference(values, dense.values))
 
-        return _fault(compare) is None and (found[0] or 0.0) > TOLERANCE
+        return fault_of(compare) is None and (found[0] or 0.0) > TOLERANCE
 
     def _with_head_dims(
         self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
@@ -264,7 +267,7 @@ class MaskOracle:
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
     def _compare(
-        self, removed: Removed, forward: ForwardPass, dense: _Dense, *, exact: bool, gradients: bool
+        self, removed: Removed, forward: ForwardPass, dense: DenseOutcome, *, exact: bool, gradients: bool
     ) -> str | None:
         found: list[tuple[Outcome, list[torch.Tensor]]] = []
 
@@ -275,7 +278,7 @@ class MaskOracle:
                 self._note_gradients(small, outcome)
             found.append((outcome, values_of(outcome.outputs)))
 
-        fault = _fault(attempt)
+        fault = fault_of(attempt)
         if fault is not None:
             return f"the pruned network does not run ({fault})"
         outcome, values = found[0]
@@ -284,10 +287,10 @@ class MaskOracle:
             return f"its channels are an output of the network: pruning them changes its shape ({objection})"
         if not exact:
             return None if finite_alike(values, dense.values) else _NOT_FINITE
-        return self._against_twin(removed, forward, outcome, values)
+        return self._against_twin(removed, forward, dense, outcome, values)
 
     def _against_twin(
-        self, removed: Removed, forward: ForwardPass, small: Outcome, values: list[torch.Tensor]
+        self, removed: Removed, forward: ForwardPass, dense: DenseOutcome, small: Outcome, values: list[torch.Tensor]
     ) -> str | None:
         masked = zeroed(self.model, positions_of(removed))
         twin = run(masked, forward, like=small.draws, watch_integers=bool(small.decided_by))
@@ -297,12 +300,13 @@ class MaskOracle:
         wanted = values_of(twin.outputs)
         if not finite_alike(values, wanted):
             return _NOT_FINITE
-        apart = difference(*_with_integers(small, values, twin, wanted))
+        apart = difference(*with_integers(small, values, twin, wanted))
         if apart is None:
             return _NOTHING
-        if TOLERANCE < apart < (1.0 if forward.training else _ROUNDING):
-            apart = self._difference_in_double(removed, forward, apart)
-        if apart <= TOLERANCE:
+        tolerance, rounding = (_TRAINING_TOLERANCE, 1.0) if forward.training else (TOLERANCE, _ROUNDING)
+        if tolerance < apart < rounding:
+            apart = self._difference_in_double(removed, forward, dense.draws, apart)
+        if apart <= tolerance:
             return None
         if small.draws.unaligned or twin.draws.unaligned:
             return _RANDOM
@@ -317,34 +321,34 @@ class MaskOracle:
 
         def compare() -> None:
             pruned = run(small, self._base, like=self._dense.draws, gradients=True)
-            _gradients(small, pruned)
+            gradients_of(small, pruned)
             expected = run(twin, self._base, like=pruned.draws)
             if OutputShapes.of(expected.outputs).objection(pruned.outputs) is None:
                 found.append(difference(values_of(pruned.outputs), values_of(expected.outputs)))
 
-        return found[0] if _fault(compare) is None and found else None
+        return found[0] if fault_of(compare) is None and found else None
 
     def _note_gradients(self, network: nn.Module, outcome: Outcome) -> None:
-        self.moved.update(name for name, g in _gradients(network, outcome).items() if bool(g.any()))
+        self.moved.update(name for name, g in gradients_of(network, outcome).items() if bool(g.any()))
 
     @property
     def _base(self) -> ForwardPass:
         return ForwardPass(self.inputs)
 
     @cached_property
-    def _dense(self) -> _Dense:
-        return _Dense.of(copied(self.model), self._base)
+    def _dense(self) -> DenseOutcome:
+        return DenseOutcome.of(copied(self.model), self._base)
 
     @cached_property
-    def _dense_by_pass(self) -> dict[int, _Dense | None]:
+    def _dense_by_pass(self) -> dict[int, DenseOutcome | None]:
         return {}
 
-    def _dense_in(self, forward: ForwardPass) -> _Dense | None:
+    def _dense_in(self, forward: ForwardPass) -> DenseOutcome | None:
         """Return what the dense network gives in a pass; ``None`` where it fails or gives nothing finite."""
         known = self._dense_by_pass
         if id(forward) not in known:
-            found: list[_Dense] = []
-            fault = _fault(lambda: found.append(_Dense.of(copied(self.model), forward)))
+            found: list[DenseOutcome] = []
+            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model), forward)))
             sound = fault is None and not any(bool(t.isnan().any()) for t in found[0].values)
             known[id(forward)] = found[0] if sound else None
         return known[id(forward)]
@@ -353,48 +357,18 @@ class MaskOracle:
     def _double(self) -> nn.Module:
         return copied(self.model).double()
 
-    def _difference_in_double(self, removed: Removed, forward: ForwardPass, single: float) -> float:
+    def _difference_in_double(self, removed: Removed, forward: ForwardPass, draws: Draws, single: float) -> float:
         wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, forward.inputs)
         forward = replace(forward, inputs=wide)
         found: list[float | None] = []
 
         def compare() -> None:
-            small = run(without(self._double, removed), forward, like=self._draws_in(forward))
+            small = run(without(self._double, removed), forward, like=draws)
             twin = run(zeroed(self._double, positions_of(removed)), forward, like=small.draws)
             found.append(difference(values_of(small.outputs), values_of(twin.outputs)))
 
         # A network that is written for single precision alone keeps what that precision says.
-        return single if _fault(compare) is not None or found[0] is None else found[0]
-
-    def _draws_in(self, forward: ForwardPass) -> Draws:
-        return run(copied(self._double), forward).draws
-
-
-@dataclass(frozen=True)
-class _Dense:
-    """What the dense network gives in one pass."""
-
-    shapes: OutputShapes
-    values: list[torch.Tensor]
-    draws: Draws
-    all_integers: bool
-    """Whether no output is a floating-point number, so that equal ones say little."""
-
-    @classmethod
-    def of(cls, model: nn.Module, forward: ForwardPass) -> _Dense:
-        outcome = run(model, forward)
-        tensors = [tensor for _, tensor in found_in(outcome.outputs).tensors]
-        integers = not any(t.is_floating_point() or t.is_complex() for t in tensors if t.numel())
-        return cls(OutputShapes.of(outcome.outputs), values_of(outcome.outputs), outcome.draws, integers)
-
-
-def _with_integers(
-    small: Outcome, values: list[torch.Tensor], twin: Outcome, wanted: list[torch.Tensor]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Return both networks' values, with those that all outputs were rounded or chosen from where they are integers."""
-    pairs = [(a.double(), b.double()) for a, b in zip(small.decided_by, twin.decided_by, strict=False)]
-    alike = [(a, b) for a, b in pairs if a.shape == b.shape]
-    return [*values, *(a for a, _ in alike)], [*wanted, *(b for _, b in alike)]
+        return single if fault_of(compare) is not None or found[0] is None else found[0]
 
 
 def _where(forward: ForwardPass) -> str:
@@ -403,60 +377,3 @@ def _where(forward: ForwardPass) -> str:
 
 def _width(group: Group) -> int:
     return sum(len(row) for row in next(s for s in group.slices if s.produces).positions)
-
-
-def _smaller(model: nn.Module, example_input: Inputs) -> Inputs:
-    """Return the input at a lower resolution where the network takes one, as soundness does not depend on it."""
-    if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4 or min(example_input.shape[2:]) < 128:
-        return example_input
-    wanted = OutputShapes.of(_run(model, example_input).outputs)
-    small = example_input[:, :, :64, :64]
-    shapes: list[OutputShapes] = []
-    fault = _fault(lambda: shapes.append(OutputShapes.of(_run(model, small).outputs)))
-    return small if fault is None and shapes[0] == wanted else example_input
-
-
-def _drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Return random inputs of two samples, or of one where the first dimension is no batch and cannot be two."""
-    two = random_like(inputs, generator)
-    return two if _fault(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
-
-
-def _run(model: nn.Module, inputs: Inputs) -> Outcome:
-    return run(model, ForwardPass(inputs))
-
-
-def _gradients(network: nn.Module, outcome: Outcome) -> dict[str, torch.Tensor]:
-    """Return the gradients of all outputs together by the parameters' names.
-
-    Raises:
-        ArithmeticError: one is not finite.
-    """
-    tensors = [tensor for _, tensor in found_in(outcome.outputs).tensors]
-    sources = [t for t in tensors if t.requires_grad and not t.is_complex()]
-    parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    if not sources or not parameters:
-        return {}
-    found = torch.autograd.grad([t.sum() for t in sources], list(parameters.values()), allow_unused=True)
-    gradients = {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
-    if not all(bool(torch.isfinite(g).all()) for g in gradients.values()):
-        raise ArithmeticError("a gradient is not finite")
-    return gradients
-
-
-def _fault(action: Callable[[], object]) -> str | None:
-    # A wrong cut can raise anything at all inside a stranger's forward; each such error is a finding, not a crash.
-    try:
-        action()
-    except Exception as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}".rstrip(": ")
-    return None
-
-
-def _perturb(model: nn.Module, generator: torch.Generator) -> None:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel() > 0:
-                spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
-                parameter.add_(0.1 * (spread or 1.0) * noise.to(parameter.dtype))
