@@ -122,29 +122,24 @@ class _Following:
 
     def explore(self) -> None:
         """Make the network decide otherwise, one decision after another."""
-        first = self.passes[0][1]
-        waiting: list[tuple[tuple[Decision, ...], Seen]] = [
-            ((), self.add(ForwardPass(self.drawn, name="random inputs")))
-        ]
-        tried = 0
+        natural = ForwardPass(self.drawn, name="random inputs")
+        waiting: list[tuple[tuple[Decision, ...], Seen]] = [((), self.add(natural))]
+        known, tried = len(self.passes), 0
         while waiting:
             forced, seen = waiting.pop(0)
-            for further in _other_ways(forced, seen):
-                if tried >= MOST_FORCED:
-                    self.complete = False
-                    break
+            ways = list(_other_ways(forced, seen))
+            self.complete &= len(ways) <= MOST_FORCED - tried
+            for further, sure in ways[: MOST_FORCED - tried]:
                 tried += 1
-                forward = ForwardPass(self.drawn, name=f"deciding otherwise ({tried})", forced=further)
-                other = self._forced(forward)
-                if other is not None:
+                other = self._forced(ForwardPass(self.drawn, name=f"deciding otherwise ({tried})", forced=further))
+                # Of a truth value there is one other. Of a number there are many: where none that was tried changes
+                # what runs, none is taken to; else others might do more.
+                self.complete &= sure or (other is not None and _runs_alike(other, seen))
+                if other is not None and not _runs_alike(other, seen):
                     waiting.append((further, other))
-        exact = all(isinstance(d.value, bool) for _, seen in self.passes for d in seen.decisions)
-        self.complete &= exact
-        count = len({d.number for d in first.decisions})
-        self.notes.append(
-            f"forward decides by values {count} time{'' if count == 1 else 's'} on the example input; it was also made "
-            f"to decide otherwise, in {tried} pass{'' if tried == 1 else 'es'}"
-        )
+        if len(self.passes) > known or not self.complete:
+            ways = f"{tried} other way{'' if tried == 1 else 's'} {'was' if tried == 1 else 'were'} followed"
+            self.notes.append(f"forward decides by values; {ways}{'' if self.complete else ', and there are more'}")
 
     def _forced(self, forward: ForwardPass) -> Seen | None:
         """Follow a pass with other decisions; one that fails, such as at a check of inputs, is none."""
@@ -216,12 +211,13 @@ class _Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _other_ways(forced: tuple[Decision, ...], seen: Seen) -> Iterator[tuple[Decision, ...]]:
-    """Yield what else the network may decide after what it was made to decide already."""
+def _other_ways(forced: tuple[Decision, ...], seen: Seen) -> Iterator[tuple[tuple[Decision, ...], bool]]:
+    """Yield what else the network may decide after what it was made to decide already, and whether that is all."""
     last = max((number for number, _ in forced), default=-1)
     for decision in seen.decisions:
         if decision.number > last:
-            yield from ((*forced, (decision.number, value)) for value in _other_values(decision.value))
+            sure = isinstance(decision.value, bool)
+            yield from (((*forced, (decision.number, value)), sure) for value in _other_values(decision.value))
 
 
 def _other_values(value: float) -> Sequence[float]:
