@@ -96,13 +96,13 @@ class SeededDraws(TorchDispatchMode):
         return shapes[number] if number < len(shapes) else tuple(out.shape)
 
     def _aligned(self, number: int, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
+        """Return the numbers drawn anew, in the order of the places: PyTorch goes by where they lie in memory, which
+        need not be the same in both networks."""
         other = self._other(number, out)
-        if other == tuple(out.shape):
-            return out
         given = _arguments(func, args, kwargs)
         drawn = self._redrawn(number, func, given, out, other) if len(other) == out.dim() else None
         if drawn is None:
-            self.draws.unaligned = True
+            self.draws.unaligned |= other != tuple(out.shape)
             return out
         return out.copy_(drawn)
 

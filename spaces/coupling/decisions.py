@@ -113,9 +113,9 @@ class Leaving(TorchFunctionMode):
         if name in _LEAVES and args and isinstance(args[0], torch.Tensor):
             self._decisions.leave(args[0])
         out = func(*args, **(kwargs or {}))
-        if func is torch.Tensor.data.__get__:  # pyright: ignore[reportAttributeAccessIssue] - a property of C's
+        if func == torch.Tensor.data.__get__:  # pyright: ignore[reportAttributeAccessIssue] - a property of C's
             tracker.set(out, tracker.value(args[0]))
-        elif func is torch.Tensor.data.__set__:  # pyright: ignore[reportAttributeAccessIssue]
+        elif func == torch.Tensor.data.__set__:  # pyright: ignore[reportAttributeAccessIssue]
             overwrite(tracker, args[0], tracker.value(args[1]))
         return out
 

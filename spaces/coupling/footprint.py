@@ -8,10 +8,15 @@ from typing import Any
 
 import torch
 
+from .rules.reduction import REDUCTIONS
+
+_ACROSS = REDUCTIONS | frozenset("flip roll index index_select gather scatter cat stack permute".split())
+"""Operations without parameters that may put one channel into another's place, or mix several."""
+
 
 @dataclass
 class Footprint:
-    """The operations of one pass that read or write parameters and buffers."""
+    """The operations of one pass that read or write parameters and buffers, or act across channels."""
 
     names: dict[int, str]
     """Of tensors, by identity; counters and other single numbers are left out."""
@@ -29,7 +34,7 @@ class Footprint:
     def note(self, func: Any, given: list[torch.Tensor]) -> None:
         """Note an operation."""
         names = sorted(self.names[id(t)] for t in given if id(t) in self.names)
-        if names:
-            name = func.overloadpacket.__name__.rstrip("_")
+        name = func.overloadpacket.__name__.rstrip("_")
+        if names or name in _ACROSS:
             # A normalisation is called otherwise where it takes its statistics from the batch.
             self.touched.append(("batch_norm" if "batch_norm" in name else name, tuple(names)))
