@@ -184,7 +184,7 @@ class _Following:
         if fewer:
             self.notes.append(f"{where} do not run: {', '.join(fewer)}")
         if _places(seen.shapes) != _places(first.shapes):
-            self.notes.append(f"{where} the outputs are others: {_listed(seen)} instead of {_listed(first)}")
+            self.notes.append(f"{where} the outputs are others: {_listed(seen)}; on the example input, {_listed(first)}")
 
     def _network(self) -> nn.Module:
         network = copied(self.model)
@@ -247,8 +247,7 @@ def _layers(seen: Seen) -> frozenset[str]:
 
 
 def _listed(seen: Seen) -> str:
-    form = seen.shapes.forms[0]
-    return ", ".join(f"{o.place or 'one'} {tuple(o.shape)}" for o in form)
+    return ", ".join(output.place or "a tensor" for output in seen.shapes.forms[0])
 
 
 def _names(model: nn.Module, touched: frozenset[str]) -> Iterator[str]:

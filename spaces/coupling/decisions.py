@@ -69,6 +69,10 @@ class Decisions:
             unique = {id(part): part for part in reduced}
             self._reduced.update((id(t), tuple(unique.values())) for t in made)
 
+    def is_check(self, func: Any, given: list[torch.Tensor]) -> bool:
+        """Return whether an operation sums up checks for values that are not finite: it mixes no channels."""
+        return func.overloadpacket.__name__ in ("any", "all") and all(id(t) in self._checks for t in given)
+
     def decide(self, given: Iterable[torch.Tensor], value: Any) -> None:
         """Freeze what a decision's tensors are made of."""
         tensors = list(given)
