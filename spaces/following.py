@@ -184,7 +184,9 @@ class _Following:
         if fewer:
             self.notes.append(f"{where} do not run: {', '.join(fewer)}")
         if _places(seen.shapes) != _places(first.shapes):
-            self.notes.append(f"{where} the outputs are others: {_listed(seen)}; on the example input, {_listed(first)}")
+            self.notes.append(
+                f"{where} the outputs are others: {_listed(seen)}; on the example input, {_listed(first)}"
+            )
 
     def _network(self) -> nn.Module:
         network = copied(self.model)

@@ -24,6 +24,8 @@ class DenseOutcome:
     draws: Draws
     all_integers: bool
     """Whether no output is a floating-point number, so that equal ones say little."""
+    decided_by: list[torch.Tensor]
+    """What the outputs were rounded or chosen from, where they are all integers."""
 
     @classmethod
     def of(cls, model: nn.Module, forward: ForwardPass) -> DenseOutcome:
@@ -31,11 +33,12 @@ class DenseOutcome:
         outcome = run(model, forward)
         tensors = [tensor for _, tensor in found_in(outcome.outputs).tensors]
         integers = not any(t.is_floating_point() or t.is_complex() for t in tensors if t.numel())
-        return cls(OutputShapes.of(outcome.outputs), values_of(outcome.outputs), outcome.draws, integers)
+        source = run(model, forward, watch_integers=True).decided_by if integers else []
+        return cls(OutputShapes.of(outcome.outputs), values_of(outcome.outputs), outcome.draws, integers, source)
 
 
 def with_integers(
-    small: Outcome, values: list[torch.Tensor], twin: Outcome, wanted: list[torch.Tensor]
+    small: Outcome, values: list[torch.Tensor], twin: Outcome | DenseOutcome, wanted: list[torch.Tensor]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Return both networks' values, with those that all outputs were rounded or chosen from where they are integers."""
     pairs = [(a.double(), b.double()) for a, b in zip(small.decided_by, twin.decided_by, strict=False)]

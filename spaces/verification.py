@@ -158,8 +158,8 @@ class MaskOracle:
         found: list[float | None] = []
 
         def compare() -> None:
-            values = values_of(run(masked, forward, like=dense.draws).outputs)
-            found.append(difference(values, dense.values))
+            outcome = run(masked, forward, like=dense.draws, watch_integers=dense.all_integers)
+            found.append(difference(*with_integers(outcome, values_of(outcome.outputs), dense, dense.values)))
 
         return fault_of(compare) is None and (found[0] or 0.0) > TOLERANCE
 
