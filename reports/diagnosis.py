@@ -18,6 +18,8 @@ _REMEDIES = (
     ("differs from its masked twin", "Nothing to do, unless forward uses sizes or channel indices of its own."),
     ("together with other groups", "Nothing to do: the other groups can be pruned."),
     ("fixed number of channels", "Make constants of one channel, or parameters, which are cut along."),
+    ("never ran on the example inputs", "Give example inputs that run them (example_input=[...]), or remove them."),
+    ("Python decides by", "Nothing to do, unless the number is not needed: decide by tensors (torch.where)."),
     ("of which no cut is known", "Use standard operations, or give the operation a rule: see CONTRIBUTING.md."),
     ("weight is computed", "Merge what computes the weight into it before pruning."),
     ("depend on one another", "Nothing to do, unless the layer can have more heads or convolution groups."),
