@@ -132,8 +132,8 @@ def _parts(item: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the parts of an object, each with its name; a dict's or list's own attributes after its entries."""
     if isinstance(item, Mapping):
         yield from item.items()
-    elif hasattr(item, "_fields") and isinstance(item, tuple):
-        yield from zip(item._fields, item, strict=True)
+    elif isinstance(item, tuple) and isinstance(names := getattr(item, "_fields", None), tuple):
+        yield from zip(names, item, strict=True)
     elif isinstance(item, Set):
         yield from enumerate(_in_order(item))
     elif isinstance(item, tuple | list | deque):
