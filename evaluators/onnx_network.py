@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from ..spaces.inputs import Inputs, call, tensors_of
 from .counting import element_bytes
@@ -61,8 +61,9 @@ class OnnxNetwork(nn.Module):
         feed = {n: np.ascontiguousarray(array) for n, array in onnx_feed(inputs).items() if n in self._used}
         rows = [self._single({n: _row(array, r, count) for n, array in feed.items()}) for r in range(count)]
         joined = iter(_joined(parts) for parts in zip(*rows, strict=True))
-        found = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
-        return tree_map(lambda leaf: found.get(id(leaf), leaf), self._structure)
+        found: dict[int, Any] = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
+        # A copy in which each tensor is another one, whatever object holds it.
+        return copy.deepcopy(self._structure, found)
 
     def _single(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         return self._session.run(self._names, feed)

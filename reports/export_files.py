@@ -20,6 +20,7 @@ from ..evaluators.hardware.device import Device
 from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_export import export_onnx, input_names
 from ..evaluators.onnx_network import Deployed, deploy
+from ..evaluators.output_check import OutputCheck
 from ..evaluators.task import Inputs, Task
 from ..jsonfile import write_json, write_text
 from ..spaces.masks import NO_MASKS, Masks
@@ -77,6 +78,7 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
         EvaluationError: an exported program does not compute what the PyTorch network computes.
     """
     policy = subject.configuration.policy
+    OutputCheck.of(subject.dense, subject.task).refuse(subject.model, "the pruned network")
     write_json(folder / POLICY, policy.to_dict())
     write_json(folder / RANKINGS, _rankings_of(subject))
     _save_weights(subject.model, folder / WEIGHTS)
@@ -128,7 +130,9 @@ def _refuse_disparity(found: Mapping[str, Parity]) -> None:
         if not result.passed:
             raise EvaluationError(
                 describe(
-                    f"the {name} export differs from PyTorch by {result.relative:.1e} of the output's scale",
+                    f"the {name} export gives no proof: {result.fault}"
+                    if result.fault
+                    else f"the {name} export differs from PyTorch by {result.relative:.1e} of the output's scale",
                     expected=f"at most {TOLERANCE:.0e}",
                     remedy=f"Leave {name} out of --formats, and report the network.",
                 )

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..errors import EspalierError
 from ..evaluators.counting import count_params
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.base import Cost, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
@@ -83,6 +84,7 @@ class Inspection:
             "reachable": [reached.to_dict() for reached in self.reached],
             "layers": [asdict(layer) for layer in self.layers],
             "note": self.note,
+            "notes": list(self.graph.notes),
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
@@ -125,7 +127,7 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
     graph, failure = _traced(model, task)
     costs = cost_model_for(device, threads=threads)
     found = reach(model, graph, task.example_input, costs)
-    unused = () if failure else unused_layers(model, task.example_input)
+    unused = () if failure else unused_layers(model, *example_inputs(task))
     return Inspection(
         task=task.name,
         device=device.name,
@@ -149,7 +151,7 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
 def _traced(model: nn.Module, task: Task) -> tuple[Graph, Diagnosis | None]:
     """Return the network's trace; an empty one and why where tracing fails."""
     try:
-        return trace(model, task.example_input, freeze=task.freeze), None
+        return trace(model, example_inputs(task), freeze=task.freeze), None
     except EspalierError:
         raise
     except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything: that is the diagnosis

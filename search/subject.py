@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InputError, describe
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
@@ -115,7 +116,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     found = load_task(task, data=data) if isinstance(task, str) else task
     notes = check_task(found)
     model = found.model().eval()
-    graph = trace(model, found.example_input, freeze=found.freeze)
+    graph = trace(model, example_inputs(found), freeze=found.freeze)
     int8 = "int8" in options.precision
     space = SearchSpace(
         graph,

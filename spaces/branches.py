@@ -124,6 +124,8 @@ class _Judge:
 
     def _together(self, branches: list[Branch]) -> list[Branch]:
         """Return what can go all at once, and every other one alone: no branch may need what another one leaves."""
+        if not branches:
+            return []
         others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
         if self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
             return branches

@@ -28,7 +28,7 @@ class FreezeCode(StrEnum):
     OUTPUT = "output", "its channels are an output of the network", "Nothing to do: outputs keep their shape."
     OUTPUT_SHAPE = (
         "output_shape",
-        "its channels are an output of the network: pruning them changes its shape",
+        "its channels are an output of the network: pruning them changes its shape ({objection})",
         "Nothing to do: outputs keep their shape.",
     )
     TASK = "task", "the task freezes {layers}", "Take the layer out of the task's freeze=."
@@ -139,6 +139,31 @@ class FreezeCode(StrEnum):
         "together",
         "together with other groups, {clash}",
         "Nothing to do: the other groups can be pruned.",
+    )
+    DECISION = (
+        "decision",
+        "its values become a number that Python decides by",
+        "Nothing to do, unless the number is not needed: decide by tensors (torch.where).",
+    )
+    UNREAD = (
+        "unread",
+        "forward decides by values what runs; what layers read that never ran on an example ({layers}) is not known",
+        "Give example inputs that run them (example_input=[...]), or remove them.",
+    )
+    RANDOM = (
+        "random",
+        "the random numbers that it meets are as many as its channels, and cannot be compared",
+        "Draw random numbers whose shape does not hold the number of channels, as dropout over samples does.",
+    )
+    UNOBSERVED = (
+        "unobserved",
+        "no output was seen to depend on it, so that a cut of it cannot be compared",
+        "Give an example input on which an output depends on the layer, or remove the layer.",
+    )
+    NOTHING_COMPARED = (
+        "nothing_compared",
+        "no output holds a number by which a cut could be compared",
+        "Return tensors that hold at least one number on the example input.",
     )
     NEVER_RUN = (
         "never_run",

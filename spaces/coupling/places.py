@@ -46,9 +46,7 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
     name = func.overloadpacket.__name__.rstrip("_")
     given = tensors((args, kwargs))
     keep_told(tracker, given)
-    if name == "_local_scalar_dense":
-        keep_read(tracker, given[0], "item")
-    elif name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
+    if name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
         code = FreezeCode.INDEX if name in _GIVE_INDICES else FreezeCode.ORDER
         tracker.atoms.fix(_along(tracker, given[0], _run_over(name, func, args, kwargs)), code.because(operation=name))
     elif name in _GIVE_BOTH and len(tensors(out)) == 2:
