@@ -7,8 +7,9 @@ size of the group are made to follow, and the mask oracle says whether the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import CodeType
 
 import torch
 from torch import fx, nn
@@ -71,16 +72,54 @@ def _follows(attribute: SizeAttribute, channels: int, sizes: set[int]) -> bool:
     return attribute.name in _USUAL and part
 
 
-def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator[tuple[SizeAttribute, ...]]:
-    """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
+def attempts(
+    candidates: Sequence[SizeAttribute], *, most: int = 24, read: Collection[SizeAttribute] = ()
+) -> Iterator[tuple[SizeAttribute, ...]]:
+    """Yield the sets of attributes to try: those usually named so, those that code reads, all, and parts of them.
+
+    Args:
+        candidates: attributes that may have to follow.
+        most: how many sets.
+        read: of the candidates, those that methods of their modules' classes read.
+    """
     names = list(dict.fromkeys(kind_of(a) for a in candidates))
+    in_code = {kind_of(a) for a in read}
     tried: set[tuple[SizeAttribute, ...]] = set()
     known = {kind_of(a) for a in candidates if a.per}
-    for wanted in (known, *(known | names for names in _name_sets(names))):
+    for wanted in (known, *(known | names for names in _name_sets(names, in_code))):
         chosen = tuple(a for a in candidates if kind_of(a) in wanted)
         if chosen and chosen not in tried and len(tried) < most:
             tried.add(chosen)
             yield chosen
+
+
+def read_by_code(model: nn.Module, attributes: Iterable[SizeAttribute]) -> frozenset[SizeAttribute]:
+    """Return the attributes that some method of their module's class names, other than the one that sets them up."""
+    names: dict[type, frozenset[str]] = {}
+    found = []
+    for attribute in attributes:
+        kind = type(model.get_submodule(attribute.module))
+        if kind not in names:
+            names[kind] = frozenset(_names_in_methods(kind))
+        if attribute.name in names[kind]:
+            found.append(attribute)
+    return frozenset(found)
+
+
+def _names_in_methods(kind: type) -> Iterator[str]:
+    for base in kind.__mro__:
+        if base not in (nn.Module, object):
+            for name, member in vars(base).items():
+                code = getattr(member, "__code__", None)
+                if name != "__init__" and isinstance(code, CodeType):
+                    yield from _names_in(code)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]) -> None:
@@ -124,8 +163,9 @@ def kind_of(attribute: SizeAttribute) -> Kind:
     return attribute.module.rpartition(".")[2], attribute.name, attribute.index
 
 
-def _name_sets(names: list[Kind]) -> Iterator[set[Kind]]:
+def _name_sets(names: list[Kind], read: set[Kind]) -> Iterator[set[Kind]]:
     yield {key for key in names if key[1] in _USUAL}
+    yield read
     yield set(names)
     for name in names:
         yield set(names) - {name}

@@ -10,16 +10,21 @@ from .outcomes import fault_of
 from .output_shapes import OutputShapes
 from .passes import ForwardPass, Outcome, run
 
+_EDGES = (64, 96, 128, 160)
+"""Resolutions that are tried in turn, in pixels: Inception needs 75."""
+
 
 def smaller(model: nn.Module, example_input: Inputs) -> Inputs:
     """Return the input at a lower resolution where the network takes one, as soundness does not depend on it."""
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4 or min(example_input.shape[2:]) < 128:
         return example_input
     wanted = OutputShapes.of(_run(model, example_input).outputs)
-    small = example_input[:, :, :64, :64]
-    shapes: list[OutputShapes] = []
-    fault = fault_of(lambda: shapes.append(OutputShapes.of(_run(model, small).outputs)))
-    return small if fault is None and shapes[0] == wanted else example_input
+    for edge in (edge for edge in _EDGES if edge < min(example_input.shape[2:])):
+        small, shapes = example_input[:, :, :edge, :edge], list[OutputShapes]()
+        fault = fault_of(lambda small=small, shapes=shapes: shapes.append(OutputShapes.of(_run(model, small).outputs)))
+        if fault is None and shapes[0] == wanted:
+            return small
+    return example_input
 
 
 def drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inputs:

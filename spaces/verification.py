@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from .attributes import SplitPart, attempts, followers, kind_of
+from .attributes import SplitPart, attempts, followers, kind_of, read_by_code
 from .comparison import difference, values_of
 from .copying import copied
 from .freeze_reasons import FreezeCode, FreezeReason
@@ -50,6 +50,8 @@ class MaskOracle:
     """Further ones, of which each is made once for all groups together: other inputs, training mode."""
     moved: set[str] = field(default_factory=set)
     """Parameters of which some output was seen to depend."""
+    cuts: Sequence[str] = _CUTS
+    """Which ones groups are judged by."""
 
     @classmethod
     def of(
@@ -80,7 +82,7 @@ class MaskOracle:
         sound: dict[str, Group] = {}
         frozen = [FrozenGroup.because(FreezeCode.INSEPARABLE.because(), g.name, g.layers, width_of(g)) for g in whole]
         for verification in ("exact", "shape"):
-            passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
+            passed, failed = self._sound_ones([g for g in groups if g.verification == verification])
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
@@ -89,6 +91,22 @@ class MaskOracle:
             kept, failed = check(kept)
             frozen += [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g, reason in failed]
         return kept, frozen
+
+    def _sound_ones(self, groups: Sequence[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        """Return the groups that are sound together, and the others.
+
+        Parts of them are told apart by the first cut alone; what is kept of all parts is then judged by every cut.
+        """
+        if not groups or self.objection(groups) is None:
+            return list(groups), []
+        kinds = self._kinds(groups)
+        passed, failed = replace(self, cuts=self.cuts[:1])._bisect(kinds)
+        # Of those that outputs are compared by value for, too: among others that would be left out.
+        exact = [g for g in passed if g.verification == "exact"]
+        parts = [exact] if len(exact) == len(passed) else [exact, passed]
+        if any(part and self.objection(part) is not None for part in parts):
+            return self._bisect(kinds)
+        return passed, failed
 
     def _in_other_passes(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Return the groups that are sound in all further passes, too, and the others with the reason."""
@@ -259,7 +277,7 @@ class MaskOracle:
     def _repaired(self, groups: Sequence[Group], *, most: int) -> list[Group] | None:
         """Return the groups with the attributes that must follow them, or ``None`` where none make them sound."""
         everything = tuple(dict.fromkeys(a for g in groups for a in self._followers(g)))
-        for chosen in attempts(everything, most=most):
+        for chosen in attempts(everything, most=most, read=read_by_code(self.model, everything)):
             changed = self._with_attributes(groups, chosen.__contains__)
             if self.objection(changed) is None:
                 return changed
@@ -280,7 +298,7 @@ class MaskOracle:
             rescaled: whether the masked twin divides attention by the width that the pruned network has.
         """
         exact = all(g.verification == "exact" for g in groups)
-        for cut in _CUTS:
+        for cut in self.cuts:
             removed, gradients = self._removed(groups, cut), cut == "first quarter"
             reason = self._twins.objection(
                 removed, self._base, self._dense, exact=exact, gradients=gradients, rescaled=rescaled
