@@ -175,6 +175,8 @@ def _show_what_stays(found: Inspection) -> None:
     if found.unused:
         held = fmt.metric("params", found.unused_params)
         print(f"Never used in the forward pass, with {held} parameters: {', '.join(found.unused)}.")
+    for note in found.graph.notes:
+        print(f"Note: {note}.")
     print()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..spaces.inputs import Inputs, call
+from ..spaces.outputs import found_in
 
 Named = list[tuple[str, Any]]
 
@@ -29,11 +30,10 @@ def named_outputs(outputs: Any) -> dict[str, torch.Tensor]:
 
     The names are the keys of a dict or the fields of an object, else ``output``, or ``output_0``, ``output_1``, ...
     """
-    fields = _fields(outputs)
-    if fields is not None:
-        return _unique(leaf for name, value in fields for leaf in _leaves(name, value))
-    found = [tensor for _, tensor in _leaves("output", outputs)]
-    return {"output" if len(found) == 1 else f"output_{i}": tensor for i, tensor in enumerate(found)}
+    found = found_in(outputs).tensors
+    if all(not place or place.partition(".")[0].isdigit() for place, _ in found):
+        return {"output" if len(found) == 1 else f"output_{i}": tensor for i, (_, tensor) in enumerate(found)}
+    return _unique((place.replace(".", "_"), tensor) for place, tensor in found)
 
 
 class FlatNetwork(nn.Module):
@@ -116,7 +116,7 @@ def _fields(value: Any) -> Named | None:
     return list(vars(value).items()) if hasattr(value, "__dict__") else None
 
 
-def _unique(found: Iterator[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def _unique(found: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     named: dict[str, torch.Tensor] = {}
     for name, tensor in found:
         free, count = name, 2

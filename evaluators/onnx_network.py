@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from ..spaces.inputs import Inputs, call
 from .counting import element_bytes
 from .hardware.onnxruntime_session import open_session
-from .hardware.recording import evaluating, tensors_in
+from .hardware.recording import evaluating
 from .int8_products import can_saturate
+from .named_tensors import named_outputs
 from .onnx_export import feed_of_file
 from .quantisation import quantise
 from .quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
@@ -59,9 +60,11 @@ class OnnxNetwork(nn.Module):
         """Return the outputs for inputs of any batch size."""
         inputs: Any = args[0] if self._one_tensor else kwargs or args
         feed = {n: np.ascontiguousarray(array) for n, array in feed_of_file(self._inputs, inputs).items()}
-        joined = iter(map(torch.from_numpy, self._run(feed)) if self._any_batch else self._by_row(feed))
-        found = {id(t): part for t, part in zip(tensors_in(self._structure), joined, strict=False)}
-        return tree_map(lambda leaf: found.get(id(leaf), leaf), self._structure)
+        joined = map(torch.from_numpy, self._run(feed)) if self._any_batch else self._by_row(feed)
+        held = named_outputs(self._structure).values()
+        found: dict[int, Any] = {id(t): part for t, part in zip(held, joined, strict=False)}
+        # A copy in which each tensor is another one, whatever object holds it.
+        return copy.deepcopy(self._structure, found)
 
     def _by_row(self, feed: dict[str, np.ndarray]) -> Iterator[torch.Tensor]:
         count = max(len(array) for array in feed.values() if array.ndim)

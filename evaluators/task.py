@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..errors import TaskError, describe
 from ..spaces.inputs import Inputs
 from .data import KEPT_BYTES, DataOfTask
 from .example_input import one_sample
@@ -29,7 +30,9 @@ class Task:
     model: Callable[[], nn.Module]
     """Builds the trained network: eval mode, on the CPU."""
     example_input: Inputs
-    """A tensor, a tuple or a dict; a batch of 1, to which larger ones are cut."""
+    """A tensor, a tuple or a dict; a batch of 1, to which larger ones are cut. A list is of several such inputs, which
+    together take all ways that the network has; the first is what costs are told for, and the others become
+    ``further_inputs``."""
     train: Data
     validation: Data
     """Steers the search."""
@@ -91,15 +94,33 @@ class Task:
     dynamic: Mapping[str, Mapping[int, str]] | None = None
     """Axes whose size varies besides the batch, by input, such as ``{"input_ids": {1: "length"}}``; exported files take
     any size there. Unless given, axes are found whose size differs between the example and samples of the data."""
+    further_inputs: Sequence[Inputs] = ()
+    """Example inputs on which the network is traced besides the first."""
     reference: str | None = None
     """What loads the task again, such as ``digits`` or ``tasks.py:mine``; set by :func:`load_task`."""
     data: DataOfTask = field(default_factory=DataOfTask, init=False, repr=False, compare=False)
     """What was read of the data in this process."""
 
     def __post_init__(self) -> None:
-        """Cut a larger ``example_input`` to one sample, as costs are told for a batch of 1."""
-        single, batch = one_sample(self.example_input)
-        object.__setattr__(self, "example_input", single)
+        """Take a list of example inputs apart, and cut larger ones to one sample, as costs are told for a batch of 1.
+
+        Raises:
+            TaskError: the list is empty.
+        """
+        examples = self.example_input if isinstance(self.example_input, list) else [self.example_input]
+        if not examples:
+            raise TaskError(
+                describe(
+                    f"example_input of task {self.name!r} is an empty list",
+                    expected="at least one input",
+                    remedy="Give a tensor, a tuple of arguments or a dict of them, or a list of several.",
+                )
+            )
+        cut = [one_sample(example) for example in (*examples, *self.further_inputs)]
+        (first, _), *others = cut
+        object.__setattr__(self, "example_input", first)
+        object.__setattr__(self, "further_inputs", tuple(example for example, _ in others))
+        batch = max(batch for _, batch in cut)
         if batch > 1:
             warnings.warn(
                 f"example_input of task {self.name!r} is a batch of {batch}: its first sample is taken, "

@@ -29,6 +29,7 @@ from .hardware.device import Device
 from .hardware.estimate import candidate_cost_model_for, cost_model_for
 from .mixed_precision import MixedPrecision
 from .onnx_network import Deployed, deploy
+from .output_check import OutputCheck
 from .quantisation import digest
 from .ranking_samples import ranking_samples
 from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
@@ -82,6 +83,11 @@ class TaskEvaluator:
         """Makes what candidates' accuracies are taken of."""
         return ScoredNetworks(self.task, self.threads, self.device.quantisation_scheme)
 
+    @cached_property
+    def output_check(self) -> OutputCheck:
+        """Compares the form of networks' outputs with the dense network's."""
+        return OutputCheck.of(self.dense_model, self.task)
+
     @property
     def candidate_cost_model(self) -> CostModel:
         """Tells what a search's candidates cost: a compiler's stand-in, where the front alone is compiled."""
@@ -110,6 +116,7 @@ class TaskEvaluator:
         with clock.step("prune"):
             model = self.recalibrated(request.policy, request.ancestor)
         with clock.step("validate"):
+            self.output_check.refuse(model, f"trial {request.trial}: the pruned network")
             recalibrated = self._probed(model, request) if request.samples else None
         with clock.step("train"):
             masks = masks_of(model, self.graph, request.policy)
@@ -257,6 +264,8 @@ class TaskEvaluator:
         in turns, so that a drift of the machine meets all alike.
         """
         models = [self.dense_model, *(self.rebuild(m.policy, m.weights_path, trial=m.trial) for m in members)]
+        for model, member in zip(models[1:], members, strict=True):
+            self.output_check.refuse(model, f"trial {member.trial}: the pruned network")
         policies = [Policy.dense(self.graph), *(m.policy for m in members)]
         precisions = [policy.precision for policy in policies]
         networks = [self.deployed(m, precision) for m, precision in zip(models, precisions, strict=True)]

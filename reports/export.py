@@ -14,6 +14,7 @@ import torch
 
 from ..errors import InputError, describe, unknown_name
 from ..evaluators.data import batches
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.fine_tune import fine_tune
 from ..evaluators.hardware.device import load_device
 from ..evaluators.objectives import Constraint
@@ -144,7 +145,7 @@ def _subject(run: Run, pick: str, constraints: tuple[Constraint, ...], task: Tas
         )
     rebuilt = rebuild_from(
         dense,
-        task.example_input,
+        example_inputs(task),
         configuration.policy,
         rankings=run.rankings,
         freeze=task.freeze,

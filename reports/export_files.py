@@ -19,6 +19,7 @@ from ..evaluators.hardware.device import Device
 from ..evaluators.named_tensors import named_inputs
 from ..evaluators.objectives import Constraint
 from ..evaluators.onnx_network import Deployed, deploy
+from ..evaluators.output_check import OutputCheck
 from ..evaluators.program_export import export_program
 from ..evaluators.task import Task
 from ..jsonfile import write_json, write_text
@@ -78,6 +79,7 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
         EvaluationError: an exported program does not compute what the PyTorch network computes.
     """
     policy = subject.configuration.policy
+    OutputCheck.of(subject.dense, subject.task).refuse(subject.model, "the pruned network")
     write_json(folder / POLICY, policy.to_dict())
     write_json(folder / RANKINGS, _rankings_of(subject))
     _save_weights(subject.model, folder / WEIGHTS)
@@ -127,7 +129,9 @@ def _refuse_disparity(found: Mapping[str, Parity]) -> None:
         if not result.passed:
             raise EvaluationError(
                 describe(
-                    f"the {name} export differs from PyTorch by {result.relative:.1e} of the output's scale",
+                    f"the {name} export gives no proof: {result.fault}"
+                    if result.fault
+                    else f"the {name} export differs from PyTorch by {result.relative:.1e} of the output's scale",
                     expected=f"at most {TOLERANCE:.0e}",
                     remedy=f"Leave {name} out of --formats, and report the network.",
                 )

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..errors import EspalierError, EvaluationError, InputError, describe
 from ..evaluators.counting import count_params
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.export_check import ExportCheck, try_export
 from ..evaluators.hardware.base import Cost, CostModel, LayerCost
 from ..evaluators.hardware.device import Device
@@ -92,6 +93,7 @@ class Inspection:
             "layers": [asdict(layer) for layer in self.layers],
             "note": self.note,
             "metric": self.measure.to_dict(),
+            "notes": list(self.graph.notes),
             "sensitivity": [asdict(entry) for entry in self.sensitivities],
         }
 
@@ -135,7 +137,7 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
     costs = cost_model_for(device, threads=threads)
     exported = try_export(model, task)
     found = _reach(model, graph, task, costs, exported)
-    unused = () if failure else unused_layers(model, task.example_input)
+    unused = () if failure else unused_layers(model, *example_inputs(task))
     return Inspection(
         task=task.name,
         device=device.name,
@@ -181,7 +183,7 @@ def _reach(model: nn.Module, graph: Graph, task: Task, costs: CostModel, exporte
 def _traced(model: nn.Module, task: Task) -> tuple[Graph, Diagnosis | None]:
     """Return the network's trace; an empty one and why where tracing fails."""
     try:
-        return trace(model, task.example_input, freeze=task.freeze), None
+        return trace(model, example_inputs(task), freeze=task.freeze), None
     except EspalierError:
         raise
     except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything: that is the diagnosis

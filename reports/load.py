@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import InputError, describe
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.task import Inputs, Task
 from ..evaluators.task_loading import is_built_in, load_task
 from ..jsonfile import read_json
@@ -61,9 +62,9 @@ def load(
     if model is None:
         task = task or task_of(manifest, folder, data=data, trust=trust)
         model = task.model().eval()
-    example_input = input_from_spec(manifest.example_input) if task is None else task.example_input
+    examples = [input_from_spec(manifest.example_input)] if task is None else example_inputs(task)
     refuse_other_network(model, manifest.model_fingerprint, where=str(folder), task=manifest.task)
-    return rebuild(manifest, folder, model, example_input).model
+    return rebuild(manifest, folder, model, examples).model
 
 
 def may_load(manifest: Manifest, *, trust: bool) -> bool:
@@ -119,12 +120,12 @@ def refuse_other_network(dense: nn.Module, expected: str, *, where: str, task: s
         )
 
 
-def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, example_input: Inputs) -> Rebuilt:
+def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, examples: list[Inputs]) -> Rebuilt:
     """Prune ``dense`` (which is not changed) by the folder's policy and give it the folder's weights."""
     policy = Policy.from_dict(read_json(folder / POLICY))
     return rebuild_from(
         dense,
-        example_input,
+        examples,
         policy,
         rankings=read_json(folder / RANKINGS),
         freeze=manifest.freeze,
@@ -135,7 +136,7 @@ def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, example_input: I
 
 def rebuild_from(
     dense: nn.Module,
-    example_input: Inputs,
+    examples: list[Inputs],
     policy: Policy,
     *,
     rankings: Mapping[str, Any],
@@ -147,7 +148,7 @@ def rebuild_from(
 
     Args:
         dense: the network that the policy prunes.
-        example_input: a batch of 1.
+        examples: what the network is traced with.
         policy: what to remove.
         rankings: the data of ``Rankings.to_dict()``: which channels were kept.
         freeze: the task's frozen layers.
@@ -157,7 +158,7 @@ def rebuild_from(
     Raises:
         InputError: policy, rankings or weights are of another network.
     """
-    graph = trace(dense, example_input, freeze=freeze)
+    graph = trace(dense, examples, freeze=freeze)
     small = prune(dense, graph, policy, rankings=Rankings.from_dict(rankings))
     _take_weights(small, weights, where)
     broken = broken_promises(small, graph, policy)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import InputError, RunFolderError, describe
 from ..evaluators.configuration import Configuration
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.device import load_device
 from ..evaluators.hardware.remote.kit import Kit, KitMember, pack_members, read_kit
 from ..evaluators.hardware.remote.results import Results, Timed, read_results
@@ -143,7 +144,7 @@ def _member(run: Run, configuration: Configuration, task: Task, dense: nn.Module
         raise InputError(describe(fault, expected="a front with its weights", remedy=remedy))
     rebuilt = rebuild_from(
         dense,
-        task.example_input,
+        example_inputs(task),
         configuration.policy,
         rankings=run.rankings,
         freeze=task.freeze,

@@ -9,10 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..evaluators.data import batches
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.device import Device
 from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.onnx_network import Deployed
+from ..evaluators.output_check import OutputCheck
 from ..evaluators.quantisation import digest as digest_of
 from ..evaluators.quantisation import quantise, scheme_of_recipe
 from ..evaluators.task import Task
@@ -120,7 +124,7 @@ def verify(
 def _checks(manifest: Manifest, folder: Path, task: Task, *, trust: bool) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     dense = task.model().eval()
     refuse_other_network(dense, manifest.model_fingerprint, where=str(folder), task=manifest.task)
-    rebuilt = rebuild(manifest, folder, dense, task.example_input)
+    rebuilt = rebuild(manifest, folder, dense, example_inputs(task))
     model = rebuilt.model
     device = Device.from_yaml(json.dumps(manifest.device_definition), origin=f"the device of {folder}")
     threads, precision = manifest.threads, manifest.precision
@@ -136,6 +140,7 @@ def _checks(manifest: Manifest, folder: Path, task: Task, *, trust: bool) -> tup
     scored = _score_checks(manifest, scores(deployed.network, task), task)
     return (
         _data_check(manifest, task, scores_hold=all(check.passed for check in scored)),
+        _output_check(dense, model, task),
         *_parity_checks(manifest, parities(model, task, folder, computed, manifest.shapes, trust=trust)),
         *_product_checks(manifest, deployed, task, reachable=device.reachable),
         *_int8_checks(manifest, deployed, task),
@@ -159,6 +164,13 @@ def _data_check(manifest: Manifest, task: Task, *, scores_hold: bool) -> Check:
     return Check("data fingerprint", manifest.data_fingerprint, found, 0.0, same or scores_hold, "" if same else note)
 
 
+def _output_check(dense: nn.Module, model: nn.Module, task: Task) -> Check:
+    """Compare the form of the pruned network's outputs with the dense network's, which the card promises."""
+    objection = OutputCheck.of(dense, task).objection(model)
+    note = "shapes and types on the example inputs and on validation samples"
+    return Check("outputs", "as of the dense network", objection or "as of the dense network", 0.0, not objection, note)
+
+
 def _files(found: Iterable[FileFinding], what: str) -> tuple[Check, ...]:
     return tuple(Check(f"{what} {f.name}", f.claimed, f.found, 0.0, not f.fault, f.fault) for f in found)
 
@@ -171,7 +183,8 @@ def _parity_checks(manifest: Manifest, found: Mapping[str, Parity]) -> tuple[Che
             result.relative,
             TOLERANCE,
             result.passed,
-            f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
+            result.fault
+            or f"largest difference on {result.random_inputs} random and {result.real_inputs} validation inputs",
         )
         for name, result in found.items()
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InputError, describe
+from ..evaluators.example_inputs import example_inputs
 from ..evaluators.export_check import check_export
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
@@ -130,7 +131,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     model = found.model().eval()
     if options.export_check:
         check_export(model, found)
-    graph = trace(model, found.example_input, freeze=found.freeze)
+    graph = trace(model, example_inputs(found), freeze=found.freeze)
     int8 = "int8" in options.precision
     space = SearchSpace(
         graph,

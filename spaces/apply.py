@@ -56,10 +56,8 @@ def prune(
     if any(PRUNING_TYPES.get(c.type).zeroes for c in policy.choices.values()):
         squares = squared_gradients or {}
         zero_weights_(pruned, model, graph, policy, sliced=positions_of(removed), squared_gradients=squares)
-    for name, choice in policy.choices.items():
-        branch = graph.group(name).branch
-        if choice.type == "block" and branch is not None:
-            drop_(pruned, branch)
+    dropped = (graph.group(name).branch for name, choice in policy.choices.items() if choice.type == "block")
+    drop_(pruned, [branch for branch in dropped if branch is not None])
     return pruned
 
 

@@ -7,14 +7,19 @@ size of the group are made to follow, and the mask oracle says whether the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import CodeType
 
-from torch import nn
+import torch
+from torch import fx, nn
 
+from .graph_literals import is_literal, literals, lower_literal
 from .groups import Group, SizeAttribute
 
-_NEVER = frozenset({"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans"})
+_NEVER = frozenset(
+    {"training", "kernel_size", "stride", "padding", "dilation", "num_classes", "_version", "in_chans", "dim"}
+)
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,16 @@ def followers(model: nn.Module, group: Group, parts: Sequence[SplitPart] = ()) -
     """Return every attribute around ``group`` whose value is one of the group's sizes, or the size of one of ``parts``.
 
     Around are the modules that hold the group's layers, the modules that hold those, and the layers themselves where
-    they are no plain ones. Lists and sequences in between do not count.
+    they are no plain ones. Lists and sequences in between do not count. Modules that hold nothing but numbers, such as
+    ``nn.Unflatten`` and reshapes of one's own, may stand anywhere.
     """
     sizes = {s for s in _sizes(group) if s % group.channels == 0}
     found: dict[SizeAttribute, None] = {}
-    for name in _around(model, group):
+    for name in (*_around(model, group), *_reshapers(model)):
         module = model.get_submodule(name)
-        if not type(module).__module__.startswith("torch.nn"):
-            listed, numbers = _parts(name, module, parts), list(_numbers(name, module))
+        if isinstance(module, nn.Unflatten) or not type(module).__module__.startswith("torch.nn"):
+            listed = _parts(name, module, parts)
+            numbers = literals(name, module) if isinstance(module, fx.GraphModule) else _numbers(name, module)
             lists = {a.name for a in listed}
             whole = (a for a in numbers if a.name not in lists and _follows(a, group.channels, sizes))
             found.update(dict.fromkeys([*listed, *whole]))
@@ -65,16 +72,54 @@ def _follows(attribute: SizeAttribute, channels: int, sizes: set[int]) -> bool:
     return attribute.name in _USUAL and part
 
 
-def attempts(candidates: Sequence[SizeAttribute], *, most: int = 24) -> Iterator[tuple[SizeAttribute, ...]]:
-    """Yield the sets of attributes to try: all of one name everywhere, growing, then all."""
-    names = list(dict.fromkeys(_key(a) for a in candidates))
+def attempts(
+    candidates: Sequence[SizeAttribute], *, most: int = 24, read: Collection[SizeAttribute] = ()
+) -> Iterator[tuple[SizeAttribute, ...]]:
+    """Yield the sets of attributes to try: those usually named so, those that code reads, all, and parts of them.
+
+    Args:
+        candidates: attributes that may have to follow.
+        most: how many sets.
+        read: of the candidates, those that methods of their modules' classes read.
+    """
+    names = list(dict.fromkeys(kind_of(a) for a in candidates))
+    in_code = {kind_of(a) for a in read}
     tried: set[tuple[SizeAttribute, ...]] = set()
-    known = {_key(a) for a in candidates if a.per}
-    for wanted in (known, *(known | names for names in _name_sets(names))):
-        chosen = tuple(a for a in candidates if _key(a) in wanted)
+    known = {kind_of(a) for a in candidates if a.per}
+    for wanted in (known, *(known | names for names in _name_sets(names, in_code))):
+        chosen = tuple(a for a in candidates if kind_of(a) in wanted)
         if chosen and chosen not in tried and len(tried) < most:
             tried.add(chosen)
             yield chosen
+
+
+def read_by_code(model: nn.Module, attributes: Iterable[SizeAttribute]) -> frozenset[SizeAttribute]:
+    """Return the attributes that some method of their module's class names, other than the one that sets them up."""
+    names: dict[type, frozenset[str]] = {}
+    found = []
+    for attribute in attributes:
+        kind = type(model.get_submodule(attribute.module))
+        if kind not in names:
+            names[kind] = frozenset(_names_in_methods(kind))
+        if attribute.name in names[kind]:
+            found.append(attribute)
+    return frozenset(found)
+
+
+def _names_in_methods(kind: type) -> Iterator[str]:
+    for base in kind.__mro__:
+        if base not in (nn.Module, object):
+            for name, member in vars(base).items():
+                code = getattr(member, "__code__", None)
+                if name != "__init__" and isinstance(code, CodeType):
+                    yield from _names_in(code)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]) -> None:
@@ -93,6 +138,9 @@ def apply_sizes(model: nn.Module, removed: Iterable[tuple[Group, Sequence[int]]]
 
 
 def _lower(module: nn.Module, attribute: SizeAttribute, fall: int) -> None:
+    if is_literal(module, attribute) and isinstance(module, fx.GraphModule):
+        lower_literal(module, attribute, fall)
+        return
     found = getattr(module, attribute.name)
     if attribute.index is None:
         setattr(module, attribute.name, found - fall)
@@ -107,13 +155,17 @@ _USUAL = frozenset(
 """Names under which heads and widths are usually kept; tried first."""
 
 
-def _key(attribute: SizeAttribute) -> tuple[str, str]:
+Kind = tuple[str, str, int | None]
+
+
+def kind_of(attribute: SizeAttribute) -> Kind:
     """Return the attribute's name and the name of the module inside its parent: blocks of one kind go together."""
-    return attribute.module.rpartition(".")[2], attribute.name
+    return attribute.module.rpartition(".")[2], attribute.name, attribute.index
 
 
-def _name_sets(names: list[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
+def _name_sets(names: list[Kind], read: set[Kind]) -> Iterator[set[Kind]]:
     yield {key for key in names if key[1] in _USUAL}
+    yield read
     yield set(names)
     for name in names:
         yield set(names) - {name}
@@ -139,6 +191,16 @@ def _around(model: nn.Module, group: Group) -> list[str]:
     return list(dict.fromkeys([*parents, *group.layers, *grandparents]))
 
 
+def _reshapers(model: nn.Module) -> list[str]:
+    """Return the modules that hold no tensors and no other modules: some reshape by a number that they keep."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if not (module._parameters or module._buffers or module._modules)
+        and (isinstance(module, nn.Unflatten) or not type(module).__module__.startswith("torch.nn"))
+    ]
+
+
 def _holder(model: nn.Module, name: str) -> str:
     """Return the nearest module around ``name`` that has a forward of its own: lists and sequences keep no sizes."""
     parent = name.rpartition(".")[0]
@@ -153,7 +215,7 @@ def _numbers(name: str, module: nn.Module) -> Iterator[SizeAttribute]:
             continue
         if _is_size(value):
             yield SizeAttribute(name, attribute, None, value)
-        elif type(value) in (list, tuple) and all(type(v) is int for v in value):
+        elif type(value) in (list, tuple, torch.Size) and all(type(v) is int for v in value):
             yield from (SizeAttribute(name, attribute, i, v) for i, v in enumerate(value) if _is_size(v))
 
 

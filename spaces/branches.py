@@ -11,71 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
-from .attention import free_heads_, without_attention_
+from .attention import free_heads_
 from .copying import copied
 from .flow import Flow
 from .groups import Branch, Group
-from .inputs import Inputs
+from .inputs import Inputs, call, tensors_of
 from .slicing import without
+from .stand_ins import Absent, Skipped, drop_
 from .verification import TOLERANCE
 
-
-class Absent(nn.Module):
-    """Stands where a branch ended: zeros in the shape of what it would have added.
-
-    Args:
-        channels: of the output.
-        strides: output size is input size divided by this, for each spatial dimension; empty where the channels are the
-            last dimension.
-        rounds_up: which way that is rounded.
-        returns: of how many values a tuple is returned, the zeros first and ``None`` else; 0 for the zeros alone.
-    """
-
-    def __init__(self, channels: int, strides: tuple[int, ...], *, rounds_up: bool = True, returns: int = 0) -> None:
-        super().__init__()
-        self.returns = returns
-        self.channels = channels
-        self.strides = strides
-        self.rounds_up = rounds_up
-
-    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Return zeros, shape ``(N, channels, ...)`` or ``(N, ..., channels)``."""
-        return _among(self._zeros(x), self.returns)
-
-    def _zeros(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.strides:
-            return x.new_zeros((*x.shape[:-1], self.channels))
-        pairs = zip(x.shape[2:], self.strides, strict=True)
-        spatial = [(size + (stride - 1) * self.rounds_up) // stride for size, stride in pairs]
-        if len(spatial) == 2 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-            # Else what they are added to is copied into another layout, again and again.
-            return x.new_zeros((x.shape[0], *spatial, self.channels)).permute(0, 3, 1, 2)
-        return x.new_zeros((x.shape[0], self.channels, *spatial))
-
-
-class Skipped(nn.Identity):
-    """Stands for a layer, or a module of several, that only a dropped branch needed: its input passes.
-
-    Args:
-        returns: of how many values a tuple is returned, as in :class:`Absent`.
-    """
-
-    def __init__(self, *, returns: int = 0) -> None:
-        super().__init__()
-        self.returns = returns
-
-    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Return ``x``."""
-        return _among(x, self.returns)
-
-
-def _among(first: torch.Tensor, count: int) -> Any:
-    return (first, *[None] * (count - 1)) if count else first
+__all__ = ["Absent", "Skipped", "drop_", "with_branches"]
 
 
 _MISSES = 3
@@ -94,59 +45,41 @@ def with_branches(model: nn.Module, inputs: Inputs, groups: Sequence[Group], dif
         differs: compares a network without branches with its masked twin.
     """
     flow = Flow.of(model, inputs)
+    training = _training_flow(model, inputs)
     inner = [g for g in groups if set(g.layers) <= set(flow.order) and not set(g.layers) & flow.repeated]
     inner = [g for g in inner if flow.order[0] not in g.layers]
-    idle = _idle(flow, inner)
+    idle = _idle(flow, training, inner)
     ends: dict[str, None] = {}
     for group in inner:
         whole = [end for end, layers in idle.items() if set(group.layers) <= {*layers, end}]
         if whole:
             ends.setdefault(max(whole, key=lambda e: len(idle[e])))
     branches = {end: list(_variants(flow, end, idle[end], groups)) for end in ends}
-    found = _Judge(model, flow, differs, groups).judge(branches)
+    found = _Judge(model, flow, differs, groups, inputs).judge(branches)
     first = {branch.groups[0]: branch for branch in found}
     return [replace(g, branch=first[g.name]) if g.name in first else g for g in groups]
 
 
-def _idle(flow: Flow, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
+def _training_flow(model: nn.Module, inputs: Inputs) -> Flow | None:
+    """Return what is needed while training, where heads may read what nothing else does; ``None`` if it cannot run."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Flow.of(copied(model).train(), inputs)
+    except Exception:  # noqa: BLE001 - anything can be raised inside a stranger's forward; it is asked for no more
+        return None
+
+
+def _idle(flow: Flow, training: Flow | None, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
     """Return for each layer that may end a branch those that it alone needs, unless nothing else carries the input."""
     found: dict[str, frozenset[str]] = {}
     for end in dict.fromkeys(e for g in groups for e in _ends(g, flow)):
         idle = flow.idle([end])
+        if training is not None and end in training.outputs:
+            idle &= training.idle([end]) | (idle - set(training.order))
         if idle and flow.order[0] not in idle:
             found[end] = idle
     return found
-
-
-def drop_(model: nn.Module, branch: Branch) -> None:
-    """Drop ``branch`` from ``model``, in place."""
-    width, returns = _width(model.get_submodule(branch.width_of)), dict(branch.returns)
-    absent = Absent(width, branch.strides, rounds_up=branch.rounds_up, returns=returns.get(branch.end, 0))
-    _put(model, branch.end, absent)
-    for name in branch.skipped:
-        _put(model, name, Skipped(returns=returns.get(name, 0)))
-        _keep_inputs(model.get_submodule(name.rpartition(".")[0]))
-
-
-def _keep_inputs(module: nn.Module) -> None:
-    """Let no activation overwrite what it is given: after a skipped layer that is the shortcut itself."""
-    for part in module.modules():
-        if getattr(part, "inplace", None) is True:
-            vars(part)["inplace"] = False
-
-
-def _width(layer: nn.Module) -> int:
-    if isinstance(layer, nn.RNNBase):
-        return (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
-    return next(layer.parameters(recurse=False)).shape[0]
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    replaced = model.get_submodule(name)
-    if isinstance(replaced, nn.MultiheadAttention):
-        without_attention_(model, name, replaced, module)
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
 
 
 def _ends(group: Group, flow: Flow) -> Iterator[str]:
@@ -173,6 +106,7 @@ class _Judge:
     flow: Flow
     differs: Differs
     groups: Sequence[Group]
+    inputs: Inputs
     misses: int = 0
     """How many ends of the present kind, one after another, cannot be dropped in any way."""
 
@@ -186,7 +120,22 @@ class _Judge:
         for ends in kinds.values():
             self.misses = 0
             found.update(self._settle({end: branches[end] for end in ends}, 0))
-        return [found[end] for end in branches if end in found]
+        return self._together([found[end] for end in branches if end in found])
+
+    def _together(self, branches: list[Branch]) -> list[Branch]:
+        """Return what can go all at once, and every other one alone: no branch may need what another one leaves."""
+        if not branches:
+            return []
+        others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
+        if self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
+            return branches
+        if len(branches) < 2:
+            return []
+        middle = len(branches) // 2
+        left, right = self._together(branches[:middle]), self._together(branches[middle:])
+        while right and not self._sound([*left, *right]):
+            right.pop()
+        return [*left, *right]
 
     def _settle(self, branches: Mapping[str, Sequence[Branch]], likely: int) -> dict[str, Branch]:
         """Settle ends of one kind: what the first needs, its like in other blocks are tried with together."""
@@ -200,30 +149,58 @@ class _Judge:
         if not rest:
             return found
         chosen = {end: branches[end][sound or 0] for end in rest if len(branches[end]) > (sound or 0)}
-        if sound is not None and len(chosen) == len(rest) and self._sound(list(chosen.values())):
+        if sound is not None and len(chosen) == len(rest) and self._sound(list(chosen.values()), training=False):
             return {**found, **chosen}
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
             if half:
                 found.update(self._settle({end: branches[end] for end in half}, sound or 0))
         return found
 
-    def _sound(self, branches: Sequence[Branch]) -> bool:
+    def _sound(self, branches: Sequence[Branch], *, training: bool = True) -> bool:
         ends = [branch.width_of for branch in branches]
         if self.flow.order[0] in self.flow.idle(ends):
             return False  # what comes in goes nowhere: any two networks would agree
         if any(self._in_attention(name) for branch in branches for name in (branch.end, *branch.skipped)):
             return False
-        # What stays is cut, too: a branch that is gone must do without sizes that others may change.
-        gone = {name for branch in branches for name in branch.groups}
-        twin = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
-        small = copied(twin)
+        small, twin = self._pruned(branches)
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:
-            twin.get_submodule(branch.width_of).register_forward_hook(_silence)
-            drop_(small, branch)
+            twin.get_submodule(branch.width_of).register_forward_hook(_silence, prepend=True)
         difference = self.differs(small, twin)
-        return difference is not None and difference <= TOLERANCE
+        return difference is not None and difference <= TOLERANCE and (not training or self._trains(small))
+
+    def _pruned(self, branches: Sequence[Branch]) -> tuple[nn.Module, nn.Module]:
+        """Return the network without ``branches``, and with them; of both every other group is cut.
+
+        What stays is cut, too: a branch that is gone must do without sizes that others may change.
+        """
+        gone = {name for branch in branches for name in branch.groups}
+        whole = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
+        small = copied(whole)
+        drop_(small, branches)
+        return small, whole
+
+    def _trains(self, small: nn.Module) -> bool:
+        """Return whether a network runs in training mode, too, where the dense one does: it may read other things."""
+        return self._dense_trains is None or self._trained(small) == self._dense_trains
+
+    @cached_property
+    def _dense_trains(self) -> list[torch.Size] | None:
+        return self._trained(copied(self.model))
+
+    def _trained(self, network: nn.Module) -> list[torch.Size] | None:
+        """Return the shapes of the outputs in training mode, after a step backwards; ``None`` where that fails."""
+        try:
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                torch.manual_seed(0)
+                outputs = tensors_of(call(network.train(), self.inputs))
+                loss = [t.sum() for t in outputs if t.requires_grad]
+                if loss:
+                    torch.autograd.grad(loss, [p for p in network.parameters() if p.requires_grad], allow_unused=True)
+        except Exception:  # noqa: BLE001 - anything can be raised inside a stranger's forward, and says no
+            return None
+        return [t.shape for t in outputs]
 
     def _in_attention(self, name: str) -> bool:
         """Return whether a layer lies in PyTorch's own attention, which reads its weights without calling it."""

@@ -18,7 +18,8 @@ from torch.jit import ScriptModule
 
 from .attention import free_heads_
 from .copying import copied
-from .inputs import Inputs, call, tensors_of
+from .inputs import Inputs, call
+from .outputs import output_tensors
 
 _Place = tuple[int, int]
 """An operation's number, and which of its outputs."""
@@ -68,7 +69,7 @@ class Flow:
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         flow = cls()
         with torch.enable_grad(), _watched(network, flow) as seen:
-            outputs = [t for t in tensors_of(call(network, inputs)) if t.grad_fn is not None]
+            outputs = [t for t in output_tensors(call(network, inputs)) if t.grad_fn is not None]
         numbers = flow._number([t.grad_fn for t in outputs])
         flow.roots = tuple((numbers[t.grad_fn], t.output_nr) for t in outputs)
         flow.made = {name: (numbers[node], nr) for name, (node, nr) in seen.items() if node in numbers}

@@ -28,7 +28,7 @@ class FreezeCode(StrEnum):
     OUTPUT = "output", "its channels are an output of the network", "Nothing to do: outputs keep their shape."
     OUTPUT_SHAPE = (
         "output_shape",
-        "its channels are an output of the network: pruning them changes its shape",
+        "its channels are an output of the network: pruning them changes its shape ({objection})",
         "Nothing to do: outputs keep their shape.",
     )
     TASK = "task", "the task freezes {layers}", "Take the layer out of the task's freeze=."
@@ -73,11 +73,37 @@ class FreezeCode(StrEnum):
         "its weights are used in a way in which no channels can be told",
         _RULE,
     )
-    TRANSPOSED_GROUPS = (
-        "transposed_groups",
-        "it meets a transposed convolution in groups",
-        "Nothing to do in the task; a rule for it may be added: see CONTRIBUTING.md.",
+    UNKNOWN_ARGUMENTS = (
+        "unknown_arguments",
+        "its channels reach the operation {operation} in a way that is not known",
+        _RULE,
     )
+    TANGLED = (
+        "tangled",
+        "its channels meet all of another layer's in one dimension, so that no cut is known",
+        "Nothing to do, unless the two kinds of channels can stay in dimensions of their own.",
+    )
+    REPEATED_WEIGHT = (
+        "repeated_weight",
+        "it meets a convolution in groups whose weight is repeated",
+        "Give every group a weight of its own.",
+    )
+    COORDINATES = (
+        "coordinates",
+        "its channels are coordinates at which values are sampled",
+        "Nothing to do: there is one channel for each coordinate.",
+    )
+    SCATTERED = (
+        "scattered",
+        "its channels lie along the dimension that values are scattered over",
+        "Scatter over another dimension than that of channels.",
+    )
+    SCATTER_PLACES = (
+        "scatter_places",
+        "its channels say where values are scattered to",
+        "Nothing to do: there is one channel for each place.",
+    )
+    SPARSE = "sparse", "a sparse matrix mixes its channels", "Multiply with a dense weight, or over another dimension."
     PACKED = (
         "packed",
         "its channels change along a sequence that is packed",
@@ -113,6 +139,31 @@ class FreezeCode(StrEnum):
         "together",
         "together with other groups, {clash}",
         "Nothing to do: the other groups can be pruned.",
+    )
+    DECISION = (
+        "decision",
+        "its values become a number that Python decides by",
+        "Nothing to do, unless the number is not needed: decide by tensors (torch.where).",
+    )
+    UNREAD = (
+        "unread",
+        "forward decides by values what runs; what layers read that never ran on an example ({layers}) is not known",
+        "Give example inputs that run them (example_input=[...]), or remove them.",
+    )
+    RANDOM = (
+        "random",
+        "the random numbers that it meets are as many as its channels, and cannot be compared",
+        "Draw random numbers whose shape does not hold the number of channels, as dropout over samples does.",
+    )
+    UNOBSERVED = (
+        "unobserved",
+        "no output was seen to depend on it, so that a cut of it cannot be compared",
+        "Give an example input on which an output depends on the layer, or remove the layer.",
+    )
+    NOTHING_COMPARED = (
+        "nothing_compared",
+        "no output holds a number by which a cut could be compared",
+        "Return tensors that hold at least one number on the example input.",
     )
     NEVER_RUN = (
         "never_run",

@@ -177,6 +177,8 @@ class Graph:
     frozen: tuple[FrozenGroup, ...]
     fingerprint: str
     """Digest of the names, shapes and types of the network's parameters and buffers."""
+    notes: tuple[str, ...] = ()
+    """What was seen of the network's ways: where training mode, an example input or a decision runs other layers."""
 
     def group(self, name: str) -> Group:
         """Return the group called ``name``.

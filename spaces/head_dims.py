@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import torch
+from torch import nn
+
 from .groups import Group, Slice
+from .slicing import Removed
 
 
 def across_heads(groups: Sequence[Group]) -> Iterator[tuple[Group, tuple[str, ...]]]:
@@ -82,3 +86,37 @@ def in_pairs(group: Group) -> Group | None:
         rows = piece.positions
         slices.append(replace(piece, positions=tuple(a + b for a, b in zip(rows[::2], rows[1::2], strict=True))))
     return replace(group, channels=group.channels // 2, slices=tuple(slices))
+
+
+def by_position(group: Group) -> Group | None:
+    """Return ``group`` cut the other way: the same position of each channel, where a channel is several positions.
+
+    Heads whose number is fixed take fewer dimensions each, and pairs that are laid apart go as pairs. What a channel
+    has once stays whole. ``None`` where there is but one position.
+    """
+    lengths = sorted({len(piece.positions[0]) for piece in group.slices} - {1})
+    if not lengths or any(a.per or a.value % lengths[0] for a in group.attributes):
+        return None
+    slices = []
+    for piece in group.slices:
+        if all(len(row) % lengths[0] == 0 for row in piece.positions):
+            turned = (sum((row[d :: lengths[0]] for row in piece.positions), ()) for d in range(lengths[0]))
+            slices.append(replace(piece, positions=tuple(turned)))
+    return replace(group, channels=lengths[0], slices=tuple(slices))
+
+
+def rescale_(network: nn.Module, removed: Removed) -> None:
+    """Make a masked twin, in place, attend as if its heads were as narrow as those of the pruned network.
+
+    Attention that divides by the square root of a width that it reads from a shape divides by less once that is
+    pruned. Queries and keys are scaled to the same effect; what follows the values takes that back.
+    """
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for group, gone in removed:
+            scale = (group.channels / (group.channels - len(gone))) ** 0.25
+            for piece in (p for p in group.slices if p.tensor in parameters):
+                index = torch.tensor([i for row in piece.positions for i in row])
+                tensor = parameters[piece.tensor]
+                kept = tensor.index_select(piece.dim, index) * (scale if piece.produces else 1 / scale)
+                tensor.index_copy_(piece.dim, index, kept)

@@ -8,18 +8,20 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
-from .attention import free_heads_, with_proved_heads
+from .attention import with_proved_heads
 from .branches import with_branches
 from .candidates import candidates, explained, split_parts
 from .copying import copied
-from .coupling import track
 from .fingerprint import fingerprint
-from .groups import Graph
+from .following import follow_all
+from .freeze_reasons import FreezeCode
+from .groups import FrozenGroup, Graph, Group
 from .inputs import Inputs, call
+from .outputs import check_seen
 from .plain_network import check_plain
-from .quantisation_aware import follow_scales_, tie_observed
-from .recurrent import spell_out_, without_projected
-from .slicing import forget
+from .quantisation_aware import tie_observed
+from .random_numbers import seeded
+from .recurrent import without_projected
 from .stages import stages
 from .unlisted import unlisted
 from .unmixed import without_moved
@@ -27,58 +29,92 @@ from .verification import MaskOracle
 from .weights import with_weights
 
 
-def trace(model: nn.Module, example_input: Inputs, *, freeze: Sequence[str] = ()) -> Graph:
+def trace(model: nn.Module, example_input: Inputs | list[Inputs], *, freeze: Sequence[str] = ()) -> Graph:
     """Find what can be pruned, and verify it.
 
     Every group returned has been pruned on a copy and compared with the masked original, so that any policy over
-    ``graph.groups`` gives a network that runs, keeps every output's shape and can be fine-tuned and exported.
+    ``graph.groups`` gives a network that runs, keeps every output's shape and can be fine-tuned and exported: on each
+    example input, in training mode too, and on the ways that the network takes where it is made to decide otherwise.
 
     Args:
-        model: the network; it is left as it is.
-        example_input: a tensor, a tuple of arguments or a dict of them, with a batch of 1.
+        model: the network; it is left as it is, and so are all global random generators.
+        example_input: a tensor, a tuple of arguments or a dict of them, with a batch of 1; a list is of several such
+            inputs, which together should take all ways that the network has.
         freeze: qualified names of layers never to prune; a container's name freezes all layers in it.
 
     Raises:
-        InputError: the network cannot be copied or cut as it is, it fails on ``example_input``, or ``freeze`` names no
-            layer of it.
+        InputError: the network cannot be copied or cut as it is, it fails on an example input or returns something in
+            which no tensor is seen, or ``freeze`` names no layer of it.
     """
     check_plain(model)
-    _check_forward(model, example_input)
+    with seeded():
+        return _trace(model, _examples(example_input), freeze)
+
+
+def _trace(model: nn.Module, examples: Sequence[Inputs], freeze: Sequence[str]) -> Graph:
+    for number, example in enumerate(examples, start=1):
+        _check_forward(model, example, "the example input" if len(examples) == 1 else f"example input {number}")
     frozen_layers = _layers_under(model, freeze)
-    followed = copied(model)
-    forget(followed)
-    for module in followed.modules():
-        free_heads_(module)
-        spell_out_(module)
-    follow_scales_(followed)
-    tracker = track(followed.eval(), example_input)
+    oracle = MaskOracle.of(model, examples[0])
+    followed = follow_all(model, examples, oracle.inputs)
+    tracker = followed.tracker
     tie_observed(model, tracker)
-    found, frozen, whole = candidates(model, tracker, stages=stages(model, example_input), freeze=frozen_layers)
+    found, frozen, whole = candidates(model, tracker, stages=stages(model, examples[0]), freeze=frozen_layers)
     found, projected = without_projected(model, found)
-    oracle = MaskOracle.of(model, example_input, split_parts(found, tracker))
+    found, whole, unread = _readable(followed.unread, found, whole)
+    oracle.parts, oracle.passes = split_parts(found, tracker), followed.passes
     groups, failed = oracle.judge(found, whole)
     failed = explained(found, failed, tracker)
     groups, moved = without_moved(groups, tracker, oracle)
     groups = with_proved_heads(model, groups, oracle.objection)
     groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
-    frozen = [*frozen, *projected, *failed, *moved]
+    frozen = [*frozen, *projected, *unread, *failed, *moved]
     frozen += unlisted(model, tracker, groups, frozen)
-    return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model))
+    return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model), followed.notes)
 
 
-def _check_forward(model: nn.Module, example_input: Inputs) -> None:
+def _examples(example_input: Inputs | list[Inputs]) -> list[Inputs]:
+    """Return the example inputs, one or several.
+
+    Raises:
+        InputError: an empty list.
+    """
+    examples = example_input if isinstance(example_input, list) else [example_input]
+    if not examples:
+        raise InputError(
+            describe(
+                "an empty list of example inputs",
+                expected="at least one",
+                remedy="Give a tensor, a tuple of arguments or a dict of them, or a list of several such inputs.",
+            )
+        )
+    return examples
+
+
+def _readable(
+    unread: Sequence[str], groups: list[Group], whole: list[Group]
+) -> tuple[list[Group], list[Group], list[FrozenGroup]]:
+    """Freeze all groups where layers that never ran may read any of them."""
+    if not unread:
+        return groups, whole, []
+    reason = FreezeCode.UNREAD.because(layers=", ".join(unread[:3]))
+    return [], [], [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g in (*groups, *whole)]
+
+
+def _check_forward(model: nn.Module, example_input: Inputs, name: str) -> None:
     probe = copied(model).eval()
     try:
         with torch.no_grad():
-            call(probe, example_input)
+            outputs = call(probe, example_input)
     except Exception as error:
         raise InputError(
             describe(
-                f"the network fails on the example input: {type(error).__name__}: {error}",
+                f"the network fails on {name}: {type(error).__name__}: {error}",
                 expected="a forward pass that succeeds",
                 remedy="Give an example input of the shape and type that the network takes, with a batch of 1.",
             )
         ) from error
+    check_seen(outputs)
 
 
 def _layers_under(model: nn.Module, names: Sequence[str]) -> frozenset[str]:

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .comparison import values_of
 from .coupling import Tracker
 from .coupling.atoms import ANY, FIXED
 from .coupling.rules.reduction import dims_of
 from .freeze_reasons import FreezeCode
 from .groups import FrozenGroup, Group
-from .inputs import call, tensors_of
+from .passes import ForwardPass, run
 from .slicing import positions_of, without, zeroed
 from .verification import TOLERANCE, MaskOracle, width_of
 
@@ -65,8 +66,11 @@ def _cuts(channels: int, generator: torch.Generator) -> Iterator[list[int]]:
 def _differ(group: Group, gone: Sequence[int], oracle: MaskOracle) -> bool:
     removed = [(group, gone)]
     small, twin = without(oracle.model, removed), zeroed(oracle.model, positions_of(removed))
-    with torch.no_grad(), _Unmixed():
-        found, wanted = (tensors_of(call(network, oracle.inputs)) for network in (small, twin))
+    forward = ForwardPass(oracle.inputs)
+    with _Unmixed():
+        pruned = run(small, forward)
+        masked = run(twin, forward, like=pruned.draws)
+    found, wanted = values_of(pruned.outputs), values_of(masked.outputs)
     return any(_apart(a, b) for a, b in zip(found, wanted, strict=True) if b.numel())
 
 

@@ -12,19 +12,21 @@ from torch.overrides import TorchFunctionMode
 from .copying import copied
 from .groups import Graph, layer_of
 from .inputs import Inputs, call, tensors_of
+from .random_numbers import seeded
 from .slicing import named_tensors
 
 
-def unused_layers(model: nn.Module, example_input: Inputs) -> tuple[str, ...]:
-    """Return the layers whose parameters a forward pass in eval mode never touches.
+def unused_layers(model: nn.Module, *example_inputs: Inputs) -> tuple[str, ...]:
+    """Return the layers whose parameters no forward pass in eval mode touches.
 
     Of a layer that uses some of its parameters, the names of the others.
     """
     network = copied(model).eval()
     watch = _Watch()
     _mark_built_in_layers(network, watch.seen)
-    with torch.no_grad(), watch:
-        call(network, example_input)
+    for example_input in example_inputs:
+        with seeded(), torch.no_grad(), watch:
+            call(network, example_input)
     parameters = dict(network.named_parameters(remove_duplicate=False))
     unused = [name for name, parameter in parameters.items() if id(parameter) not in watch.seen]
     used_layers = {layer_of(name) for name, parameter in parameters.items() if id(parameter) in watch.seen}

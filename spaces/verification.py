@@ -6,31 +6,35 @@ handful of forward passes however many groups it has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from .attributes import SplitPart, attempts, followers
+from .attributes import SplitPart, attempts, followers, kind_of, read_by_code
+from .comparison import difference, values_of
 from .copying import copied
 from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
-from .head_dims import across_heads, in_pairs
-from .inputs import Inputs, call, map_tensors, random_like, tensors_of
+from .head_dims import across_heads, by_position, in_pairs
+from .inputs import Inputs, random_like
+from .masked_twins import TOLERANCE, MaskedTwins
+from .outcomes import DenseOutcome, fault_of, gradients_of, with_integers
+from .output_shapes import OutputShapes
+from .passes import ForwardPass, run
+from .probes import drawn, perturb_, smaller
 from .quantisation_aware import compute_unrounded_
-from .slicing import Removed, positions_of, without, zeroed
+from .slicing import Removed, positions_of, zeroed
 
-TOLERANCE = 1e-5
-"""Largest difference, relative to the largest output, between a pruned network and its masked twin."""
-_ROUNDING = 1e-2
-"""A difference below this in single precision may be rounding; double precision decides."""
 _CUTS = ("all but one", "random part", "first quarter")
 """What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
 same width are sound together only; a run of first channels, which shows every mistake in offsets."""
+
+_MORE = 8
+"""So many times more samples are tried where some groups change no output."""
 
 
 @dataclass
@@ -42,6 +46,12 @@ class MaskOracle:
     generator: torch.Generator
     parts: Mapping[str, Sequence[SplitPart]]
     """By group, what splits its channels by given sizes."""
+    passes: Sequence[ForwardPass] = ()
+    """Further ones, of which each is made once for all groups together: other inputs, training mode."""
+    moved: set[str] = field(default_factory=set)
+    """Parameters of which some output was seen to depend."""
+    cuts: Sequence[str] = _CUTS
+    """Which ones groups are judged by."""
 
     @classmethod
     def of(
@@ -59,8 +69,10 @@ class MaskOracle:
         generator = torch.Generator().manual_seed(seed)
         network = copied(model).eval()
         compute_unrounded_(network)
-        _perturb(network, generator)
-        return cls(network, _drawn(network, _smaller(network, example_input), generator), generator, parts)
+        perturb_(network, generator)
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
+        return cls(network, drawn(network, smaller(network, example_input), generator), generator, parts)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason.
@@ -70,11 +82,114 @@ class MaskOracle:
         sound: dict[str, Group] = {}
         frozen = [FrozenGroup.because(FreezeCode.INSEPARABLE.because(), g.name, g.layers, width_of(g)) for g in whole]
         for verification in ("exact", "shape"):
-            passed, failed = self._bisect(self._kinds([g for g in groups if g.verification == verification]))
+            passed, failed = self._sound_ones([g for g in groups if g.verification == verification])
             sound.update({g.name: g for g in passed})
             frozen += [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g, reason in failed]
         kept = [sound[g.name] for g in groups if g.name in sound]
-        return self._with_head_dims(kept, frozen, groups, whole)
+        kept, frozen = self._with_head_dims(kept, frozen, groups, whole)
+        for check in (self._in_other_passes, self._reached):
+            kept, failed = check(kept)
+            frozen += [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g, reason in failed]
+        return kept, frozen
+
+    def _sound_ones(self, groups: Sequence[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        """Return the groups that are sound together, and the others.
+
+        Parts of them are told apart by the first cut alone; what is kept of all parts is then judged by every cut.
+        """
+        if not groups or self.objection(groups) is None:
+            return list(groups), []
+        kinds = self._kinds(groups)
+        passed, failed = replace(self, cuts=self.cuts[:1])._bisect(kinds)
+        # Of those that outputs are compared by value for, too: among others that would be left out.
+        exact = [g for g in passed if g.verification == "exact"]
+        parts = [exact] if len(exact) == len(passed) else [exact, passed]
+        if any(part and self.objection(part) is not None for part in parts):
+            return self._bisect(kinds)
+        return passed, failed
+
+    def _in_other_passes(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        """Return the groups that are sound in all further passes, too, and the others with the reason."""
+        return self._in(self.passes, groups)
+
+    def _in(
+        self, passes: Sequence[ForwardPass], groups: list[Group]
+    ) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        failed: list[tuple[Group, FreezeReason]] = []
+        for verification in ("exact", "shape"):
+            alike = [g for g in groups if g.verification == verification]
+            # Those that change no state go first, as all run on the same copies.
+            for forward in sorted(passes, key=lambda forward: forward.training):
+                alike, out = self._apart(alike, lambda some, forward=forward: self.objection_in(forward, some))
+                failed += out
+        names = {g.name for g, _ in failed}
+        return [g for g in groups if g.name not in names], failed
+
+    def _apart(
+        self, groups: list[Group], objection: Callable[[Sequence[Group]], FreezeReason | None]
+    ) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        """Tell groups to which there is an objection from the others, by halves."""
+        reason = objection(groups) if groups else None
+        if reason is None:
+            return groups, []
+        if len(groups) == 1:
+            return [], [(groups[0], reason)]
+        middle = len(groups) // 2
+        left, left_failed = self._apart(groups[:middle], objection)
+        right, right_failed = self._apart(groups[middle:], objection)
+        failed, together = left_failed + right_failed, left + right
+        while together and left and right and (clash := objection(together)) is not None:
+            failed.append((together.pop(), FreezeCode.TOGETHER.because(clash=clash.words)))
+        return together, failed
+
+    def objection_in(self, forward: ForwardPass, groups: Sequence[Group]) -> FreezeReason | None:
+        """Return why ``groups`` cannot be pruned together where the network runs as ``forward`` says."""
+        dense = self._dense_in(forward)
+        if dense is None:
+            return None
+        exact = all(g.verification == "exact" for g in groups)
+        for cut in _CUTS if forward.new else _CUTS[1:2]:
+            removed = self._removed(groups, cut)
+            reason = self._twins.objection(removed, forward, dense, exact=exact, gradients=cut != "all but one")
+            if reason is not None:
+                return replace(reason, words=f"{_where(forward)}, {reason.words}")
+        return None
+
+    def _reached(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
+        """Return the groups on which some output depends, and the others: of these, nothing was compared.
+
+        More samples reach experts that two are not sent to; what these reach alone is judged on them.
+        """
+        hidden = [g for g in groups if not self._observed(g, (self._base, *self.passes))]
+        if not hidden:
+            return groups, []
+        many = ForwardPass(random_like(self.inputs, self.generator, batch=_MORE), name="more random inputs", new=True)
+        late = [g for g in hidden if self._observed(g, (many,))]
+        _, failed = self._in((many,), late)
+        reached = {g.name for g in late}
+        failed += [(g, FreezeCode.UNOBSERVED.because()) for g in hidden if g.name not in reached]
+        names = {g.name for g, _ in failed}
+        return [g for g in groups if g.name not in names], failed
+
+    def _observed(self, group: Group, passes: Sequence[ForwardPass]) -> bool:
+        if any(piece.tensor in self.moved for piece in group.slices):
+            return True
+        # Gradients say nothing where forward records none, or where all outputs are integers.
+        positions = positions_of([(group, list(range(1, group.channels)))])
+        for forward in passes:
+            dense = self._dense_in(forward)
+            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions)):
+                return True
+        return False
+
+    def _changes(self, forward: ForwardPass, dense: DenseOutcome, masked: nn.Module) -> bool:
+        found: list[float | None] = []
+
+        def compare() -> None:
+            outcome = run(masked, forward, like=dense.draws, watch_integers=dense.all_integers)
+            found.append(difference(*with_integers(outcome, values_of(outcome.outputs), dense, dense.values)))
+
+        return fault_of(compare) is None and (found[0] or 0.0) > TOLERANCE
 
     def _with_head_dims(
         self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
@@ -131,22 +246,38 @@ class MaskOracle:
         """Judge groups of one kind: what the first cannot do, its like in other blocks is not asked to."""
         repaired = self._repaired(groups[:1], most=24)
         if repaired is not None:
-            names = {(a.module.rpartition(".")[2], a.name) for a in repaired[0].attributes}
-            everyone = self._with_attributes(groups, lambda a: (a.module.rpartition(".")[2], a.name) in names)
+            names = {kind_of(a) for a in repaired[0].attributes}
+            everyone = self._with_attributes(groups, lambda a: kind_of(a) in names)
             if self.objection(everyone) is None:
                 return everyone, []
-        pairs = [p for p in map(in_pairs, groups) if p is not None]
-        if len(pairs) == len(groups) and self.objection(pairs) is None:
-            return pairs, []
+        sound = self._rescaled(groups)
+        for regroup in (in_pairs, by_position):
+            others = [g for g in map(regroup, groups) if g is not None]
+            if sound is None and len(others) == len(groups):
+                sound = self._regrouped(others)
+        if sound is not None:
+            return sound, []
         alone = reason if len(groups) == 1 else self.objection(groups[:1])
         if alone is not None:
             return [], [(g, alone) for g in groups]
         return self._bisect([[g] for g in groups])
 
+    def _regrouped(self, groups: list[Group]) -> list[Group] | None:
+        """Return groups that are cut another way, if they are sound so."""
+        if self.objection(groups) is None:
+            return groups
+        return self._repaired(groups, most=3) or self._rescaled(groups)
+
+    def _rescaled(self, groups: list[Group]) -> list[Group] | None:
+        """Return groups that differ from their masked twins by the scale of attention alone, which follows a shape."""
+        if any(g.verification != "exact" for g in groups) or self.objection(groups, rescaled=True) is not None:
+            return None
+        return [replace(g, verification="shape") for g in groups]
+
     def _repaired(self, groups: Sequence[Group], *, most: int) -> list[Group] | None:
         """Return the groups with the attributes that must follow them, or ``None`` where none make them sound."""
         everything = tuple(dict.fromkeys(a for g in groups for a in self._followers(g)))
-        for chosen in attempts(everything, most=most):
+        for chosen in attempts(everything, most=most, read=read_by_code(self.model, everything)):
             changed = self._with_attributes(groups, chosen.__contains__)
             if self.objection(changed) is None:
                 return changed
@@ -159,16 +290,26 @@ class MaskOracle:
         parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
         return followers(self.model, group, parts)
 
-    def objection(self, groups: Sequence[Group]) -> FreezeReason | None:
-        """Return why ``groups`` cannot be pruned together, or ``None`` where they can."""
+    def objection(self, groups: Sequence[Group], *, rescaled: bool = False) -> FreezeReason | None:
+        """Return why ``groups`` cannot be pruned together, or ``None`` where they can.
+
+        Args:
+            groups: that are pruned.
+            rescaled: whether the masked twin divides attention by the width that the pruned network has.
+        """
         exact = all(g.verification == "exact" for g in groups)
-        for cut in _CUTS:
-            shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
-            removed = [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
-            reason = self._compare(removed, exact=exact, gradients=cut == "first quarter")
+        for cut in self.cuts:
+            removed, gradients = self._removed(groups, cut), cut == "first quarter"
+            reason = self._twins.objection(
+                removed, self._base, self._dense, exact=exact, gradients=gradients, rescaled=rescaled
+            )
             if reason is not None:
                 return reason
         return None
+
+    def _removed(self, groups: Sequence[Group], cut: str) -> Removed:
+        shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
+        return [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
 
     def _draw(self, group: Group, cut: str, number: int, *, alone: bool) -> list[int]:
         if cut == "first quarter":
@@ -178,122 +319,53 @@ class MaskOracle:
             count = number % group.channels or int(alone)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def _compare(self, removed: Removed, *, exact: bool, gradients: bool) -> FreezeReason | None:
-        outputs: list[list[torch.Tensor]] = []
-        run = _run_with_gradients if gradients else _run
-        fault = _fault(lambda: outputs.append(run(without(self.model, removed), self.inputs)))
-        if fault is not None:
-            return FreezeCode.DOES_NOT_RUN.because(fault=fault)
-        twin = _run(zeroed(self.model, positions_of(removed)), self.inputs) if exact else self._dense
-        reason = _shape_objection(outputs[0], twin)
-        if reason is not None or not exact:
-            return reason
-        difference = _difference(outputs[0], twin)
-        if TOLERANCE < difference < _ROUNDING:
-            difference = self._difference_in_double(removed, difference)
-        if difference > TOLERANCE:
-            return FreezeCode.DIFFERS.because(difference=f"{difference:.1e}")
-        return None
-
     def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
-        """Return how far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
-        found: list[float] = []
+        """Return how far two networks' outputs are apart, relative to the largest.
 
-        def run() -> None:
-            pruned, expected = _run_with_gradients(small, self.inputs), _run(twin, self.inputs)
-            if _shape_objection(pruned, expected) is None:
-                found.append(_difference(pruned, expected))
+        ``None`` where one does not run, the outputs have other shapes, or there is nothing in them to compare.
+        """
+        found: list[float | None] = []
 
-        return found[0] if _fault(run) is None and found else None
+        def compare() -> None:
+            pruned = run(small, self._base, like=self._dense.draws, gradients=True)
+            gradients_of(small, pruned)
+            expected = run(twin, self._base, like=pruned.draws)
+            if OutputShapes.of(expected.outputs).objection(pruned.outputs) is None:
+                found.append(difference(values_of(pruned.outputs), values_of(expected.outputs)))
+
+        return found[0] if fault_of(compare) is None and found else None
 
     @cached_property
-    def _dense(self) -> list[torch.Tensor]:
-        return _run(self.model, self.inputs)
+    def _twins(self) -> MaskedTwins:
+        return MaskedTwins(self.model, self.moved)
 
     @cached_property
-    def _double(self) -> tuple[nn.Module, Inputs]:
-        wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, self.inputs)
-        return copied(self.model).double(), wide
+    def _base(self) -> ForwardPass:
+        return ForwardPass(self.inputs)
 
-    def _difference_in_double(self, removed: Removed, single: float) -> float:
-        model, inputs = self._double
-        found: list[float] = []
+    @cached_property
+    def _dense(self) -> DenseOutcome:
+        return DenseOutcome.of(copied(self.model), self._base)
 
-        def run() -> None:
-            twin = _run(zeroed(model, positions_of(removed)), inputs)
-            found.append(_difference(_run(without(model, removed), inputs), twin))
+    @cached_property
+    def _dense_by_pass(self) -> dict[ForwardPass, DenseOutcome | None]:
+        return {}
 
-        # A network that is written for single precision alone keeps what that precision says.
-        return single if _fault(run) is not None else found[0]
+    def _dense_in(self, forward: ForwardPass) -> DenseOutcome | None:
+        """Return what the dense network gives in a pass; ``None`` where it fails or gives nothing finite."""
+        known = self._dense_by_pass
+        if forward not in known:
+            found: list[DenseOutcome] = []
+            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model), forward)))
+            sound = fault is None and not any(bool(t.isnan().any()) for t in found[0].values)
+            known[forward] = found[0] if sound else None
+        return known[forward]
+
+
+def _where(forward: ForwardPass) -> str:
+    return "in training mode" if forward.training else f"on {forward.name}"
 
 
 def width_of(group: Group) -> int:
     """Return how many positions a group's channels take where they are made."""
     return sum(len(row) for row in next(s for s in group.slices if s.produces).positions)
-
-
-def _smaller(model: nn.Module, example_input: Inputs) -> Inputs:
-    """Return the input at a lower resolution where the network takes one, as soundness does not depend on it."""
-    if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4 or min(example_input.shape[2:]) < 128:
-        return example_input
-    wanted = [t.shape for t in _run(model, example_input)]
-    small = example_input[:, :, :64, :64]
-    shapes: list[list[torch.Size]] = []
-    fault = _fault(lambda: shapes.append([t.shape for t in _run(model, small)]))
-    return small if fault is None and shapes[0] == wanted else example_input
-
-
-def _drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Return random inputs of two samples, or of one where the first dimension is no batch and cannot be two."""
-    two = random_like(inputs, generator)
-    return two if _fault(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
-
-
-def _shape_objection(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> FreezeReason | None:
-    if [t.shape for t in pruned] != [t.shape for t in twin]:
-        return FreezeCode.OUTPUT_SHAPE.because()
-    if not all(torch.isfinite(t).all() for t in pruned if t.is_floating_point()):
-        return FreezeCode.NOT_FINITE.because()
-    return None
-
-
-def _difference(pruned: list[torch.Tensor], twin: list[torch.Tensor]) -> float:
-    scale = max((float(t.abs().max()) for t in twin if t.numel()), default=0.0) or 1.0
-    found = [float((a - b).abs().max()) for a, b in zip(pruned, twin, strict=True) if a.numel()]
-    # A twin that is not finite compares with nothing, and must not pass.
-    return max(found, default=0.0) / scale if all(map(math.isfinite, found)) else math.inf
-
-
-def _run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    with torch.no_grad():
-        return tensors_of(call(model, inputs))
-
-
-def _run_with_gradients(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    with torch.enable_grad():
-        outputs = tensors_of(call(model, inputs))
-        sources = [t for t in outputs if t.requires_grad]
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        if sources and parameters:
-            gradients = torch.autograd.grad([t.sum() for t in sources], parameters, allow_unused=True)
-            if not all(torch.isfinite(g).all() for g in gradients if g is not None):
-                raise ArithmeticError("a gradient is not finite")
-    return [t.detach() for t in outputs]
-
-
-def _fault(action: Callable[[], object]) -> str | None:
-    # A wrong cut can raise anything at all inside a stranger's forward; each such error is a finding, not a crash.
-    try:
-        action()
-    except Exception as error:  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}".rstrip(": ")
-    return None
-
-
-def _perturb(model: nn.Module, generator: torch.Generator) -> None:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel() > 0:
-                spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
-                parameter.add_(0.1 * (spread or 1.0) * noise.to(parameter.dtype))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,7 @@ class PruningTypeContract:
                     parameter += 0.01
             return model
 
-        own = Task(**{**vars(task), "fine_tune": shift})
+        own = replace(task, fine_tune=shift)
         small = prune(dense, graph, policies[0], rankings=rankings)
         masks = masks_of(small, graph, policies[0])
         tuned = fine_tune(small, own, 1, torch.Generator(), masks=masks)

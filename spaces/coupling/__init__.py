@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from .atoms import Key
 from .state import Tracker
-from .track import track
+from .track import Seen, follow, track
 
-__all__ = ["Key", "Tracker", "track"]
+__all__ = ["Key", "Seen", "Tracker", "follow", "track"]

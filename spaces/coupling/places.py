@@ -46,9 +46,7 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
     name = func.overloadpacket.__name__.rstrip("_")
     given = tensors((args, kwargs))
     keep_told(tracker, given)
-    if name == "_local_scalar_dense":
-        keep_read(tracker, given[0], "item")
-    elif name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
+    if name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
         code = FreezeCode.INDEX if name in _GIVE_INDICES else FreezeCode.ORDER
         tracker.atoms.fix(_along(tracker, given[0], _run_over(name, func, args, kwargs)), code.because(operation=name))
     elif name in _GIVE_BOTH and len(tensors(out)) == 2:
@@ -75,8 +73,7 @@ def keep_told(tracker: Tracker, given: Iterable[torch.Tensor]) -> None:
 def keep_read(tracker: Tracker, tensor: torch.Tensor, operation: str) -> None:
     """Fix channels whose values become Python's numbers, told by where they stand in a list."""
     keep_told(tracker, [tensor])
-    labels = tracker.value(tensor).labels
-    if tracker.last and labels is not None:
+    for labels in tracker.value(tensor).layers if tracker.last else ():
         tracker.atoms.fix(tracker.atoms.roots(labels).unique().tolist(), FreezeCode.INDEX.because(operation=operation))
 
 
@@ -154,10 +151,10 @@ def _along(tracker: Tracker, tensor: torch.Tensor, dims: Iterable[int]) -> list[
 
 def _differing(tracker: Tracker, value: Value, dims: Iterable[int]) -> list[int]:
     wanted = list(dims)
-    if value.labels is not None:
-        labels = compact(tracker.atoms.roots(value.labels))
-        return labels.unique().tolist() if any(labels.shape[d] > 1 for d in wanted) else []
     found: list[int] = []
+    for labels in (compact(tracker.atoms.roots(part)) for part in value.layers):
+        if any(labels.shape[d] > 1 for d in wanted):
+            found += labels.unique().tolist()
     for source in value.sources:
         for dim, index in enumerate(source.indices):
             # Rows of a table that nothing makes are no channels.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..freeze_reasons import FreezeCode
 from .atoms import Atoms
 from .values import Value, compact
 
@@ -37,8 +38,15 @@ class Tracker:
     """Tensors that hold indices of channels: the operation that found them, and the channels' atoms."""
     picked: set[int] = field(default_factory=set)
     """Atoms of channels among which some were picked by their numbers."""
+    decided: set[int] = field(default_factory=set)
+    """Atoms of channels that became numbers which Python decides by."""
     last: bool = False
     """Whether this is the last pass, in which doubts are settled."""
+
+    def forget_pass(self) -> None:
+        """Forget what belongs to one pass alone; what was united stays."""
+        for part in (self.values, self.boxes, self.splits, self.padding, self.indices, self.kept):
+            part.clear()
 
     def value(self, tensor: torch.Tensor) -> Value:
         """Return what is known about ``tensor``; nothing is known of constants."""
@@ -48,6 +56,10 @@ class Tracker:
         """Note what is known about ``tensor``."""
         self.values[id(tensor)] = value
         self.kept.append(tensor)
+
+    def fix_decided(self) -> None:
+        """Freeze what Python decides by; that it is told by its number comes first, as it says more."""
+        self.atoms.fix(self.decided, FreezeCode.DECISION.because())
 
     def note_read(self, given: Iterable[torch.Tensor]) -> None:
         """Note which parameters and buffers an operation is given."""

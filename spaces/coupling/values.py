@@ -29,8 +29,15 @@ class Value:
     labels: torch.Tensor | None
     """``None`` for what is computed from parameters and constants alone."""
     sources: tuple[Source, ...] = ()
+    crossed: tuple[torch.Tensor, ...] = ()
+    """Further labels of the same elements, along other dimensions: an outer product has two kinds of channels."""
     noise: bool = False
     """Whether it is a constant whose values say nothing of positions: random, or computed from what is no constant."""
+
+    @property
+    def layers(self) -> tuple[torch.Tensor, ...]:
+        """All labels: of an element of an outer product one in each layer."""
+        return () if self.labels is None else (self.labels, *self.crossed)
 
     @property
     def is_constant(self) -> bool:

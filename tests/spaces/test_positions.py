@@ -83,7 +83,6 @@ FREE: dict[str, Tail] = {
     "zeros": lambda net, s: net.head(s + torch.zeros_like(s)),
     "ones": lambda net, s: s.softmax(1) @ torch.ones(s.shape[1]),
     "noise": lambda net, s: net.head(s + 0.0 * torch.randn_like(s)),
-    "one number": lambda net, s: net.head(s * s.max().item()),
     "turned round": lambda net, s: net.head(s.flip(1)),
     "buffer": lambda net, s: (s.softmax(1) * net.values).sum(1),
     "positions in time": lambda net, s: (net.head(s)[:, None] * torch.arange(5.0)[:, None]).sum(1),
@@ -104,6 +103,11 @@ def frozen_code(graph: Graph, name: str) -> set[FreezeCode]:
 @pytest.mark.parametrize("tail", INDICES)
 def test_channels_whose_index_is_used_stay(tail):
     assert FreezeCode.INDEX in frozen_code(traced(INDICES[tail], normalised=True), "score")
+
+
+def test_channels_that_become_a_number_of_pythons_stay():
+    graph = traced(lambda net, s: net.head(s * s.max().item()), normalised=False)
+    assert frozen_code(graph, "score") == {FreezeCode.DECISION}
 
 
 @pytest.mark.parametrize("tail", ORDERS)

@@ -69,7 +69,7 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
     faults = [f"{n['file']} is no file of the kit" for n in manifest["networks"] if n["file"] not in manifest["files"]]
     for name, known in sorted(manifest["files"].items()):
         try:
-            if name != Path(name).name or (folder / name).is_symlink():
+            if name in ("", "..") or name != Path(name).name or (folder / name).is_symlink():
                 faults.append(f"{name!r} is no file of the kit")
             elif hashlib.sha256((folder / name).read_bytes()).hexdigest() != known["sha256"]:
                 faults.append(f"{name} is not what was packed")

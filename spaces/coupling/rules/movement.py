@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,13 +18,13 @@ MOVEMENTS = frozenset(
     channel_shuffle native_channel_shuffle _unsafe_view _reshape_alias _to_copy contiguous constant_pad_nd tril triu
     unsafe_split_with_sizes view_as expand_as split_copy copy""".split()
 )
-_JOINS = frozenset({"cat", "stack"})
+JOINS = frozenset({"cat", "stack"})
 
 
 def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[Value]:
     """Return the values after the move."""
     name = func.overloadpacket.__name__.rstrip("_")
-    if name in _JOINS:
+    if name in JOINS:
         return [_joined(tracker, func, args, kwargs, out)]
     if name == "copy":
         return [_copied(tracker, args)]
@@ -66,6 +65,8 @@ def _note_boxes(tracker: Tracker, name: str, value: Value, results: list[Value],
         labels = results[0].labels
         if labels is not None and _full_dims(results[0]) > before:
             tracker.boxes.append(labels)
+    if name.endswith("channel_shuffle") and results[0].labels is not None and value.labels is not None:
+        tracker.boxes.append(value.labels.expand(value.shape)[0].flatten(1)[:, 0].reshape(int(args[1]), -1))
     if name.endswith("split_with_sizes"):
         _note_sizes(tracker, results, [int(size) for size in args[1]])
     if "split" in name and len(results) > 1 and all(r.labels is not None for r in results):
@@ -126,24 +127,40 @@ def _copied(tracker: Tracker, args: Any) -> Value:
     target = tuple(args[0].shape)
     if args[1].dim() > len(target):
         return tracker.value(args[0])
-    value = combine(tracker, [tracker.value(args[1])], target)
+    before = tracker.value(args[0])
+    if tracker.value(args[1]).crossed:
+        return combine(tracker, [tracker.value(args[1])], target)
+    value = combine(tracker, [tracker.value(args[1]), *([before] if before.labels is not None else [])], target)
     _fill(tracker, args[0], value)
     return value
 
 
 def _fill(tracker: Tracker, part: torch.Tensor, value: Value) -> None:
-    """Label the constant that ``part`` is a view of, where what is copied into it has its channels along the last
-    dimension alone: so are sequences of several lengths filled up."""
+    """Label the place in a larger tensor that something is copied into: sequences are filled up so, and frames shifted.
+
+    The larger one's other elements are labelled like those that stand beside them along a dimension without channels.
+    """
     whole = part._base
-    if whole is None or value.labels is None:
+    if whole is None or value.labels is None or whole._is_view():
         return
     before = tracker.value(whole)
-    if not before.is_constant:
+    if before.sources:
         return
-    if value.labels.numel() == value.labels.shape[-1] and whole.shape[-1:] == part.shape[-1:]:
-        tracker.set(whole, Value(tuple(whole.shape), value.labels.view([1] * (whole.dim() - 1) + [-1])))
-    else:
-        tracker.set(whole, replace(before, noise=True))
+    labels = torch.full((), ANY) if before.labels is None else before.labels
+    full = torch.empty_strided(whole.shape, whole.stride(), dtype=torch.long).copy_(labels.expand(whole.shape))
+    full.as_strided(part.shape, part.stride(), part.storage_offset() - whole.storage_offset()).copy_(
+        value.labels.expand(part.shape)
+    )
+    tracker.set(whole, Value(tuple(whole.shape), _spread(full)))
+
+
+def _spread(full: torch.Tensor) -> torch.Tensor:
+    """Return ``full`` compact, with every dimension along which only unlabelled elements differ reduced to size 1."""
+    for dim in range(full.dim()):
+        high = full.amax(dim, keepdim=True)
+        if bool(((full == high) | (full == ANY)).all()):
+            full = high
+    return full
 
 
 def _padded(tracker: Tracker, args: Any, out: torch.Tensor) -> Value:

@@ -10,9 +10,12 @@ from ...freeze_reasons import FreezeCode
 from ..atoms import ANY, FIXED, unique_pairs
 from ..state import Tracker
 from ..values import Source, Value, compact, meet
+from .crossing import along, layered, settle
 from .rule import opaque, tensors
 
-POINTWISE = frozenset({"_prelu_kernel", "prelu", "masked_fill", "dropout", "native_dropout", "where"})
+POINTWISE = frozenset(
+    "_prelu_kernel prelu masked_fill dropout native_dropout where complex polar _conj conj_physical".split()
+)
 """Operations that are element-wise but not tagged so."""
 
 
@@ -47,17 +50,74 @@ def combine(tracker: Tracker, operands: list[Value], shape: tuple[int, ...]) -> 
     parameters = [v for v in operands if v.labels is None]
     if not activations:
         return Value(shape, None, tuple(_aligned(s, len(shape)) for v in parameters for s in v.sources))
-    labels, seen = torch.full([1] * len(shape), ANY, dtype=torch.long), (1,) * len(shape)
+    layers: list[torch.Tensor] = []
+    seen = (1,) * len(shape)
     for value in activations:
         own = (1,) * (len(shape) - len(value.shape)) + value.shape
-        labels = _join(tracker, (labels, seen), (_lifted(value.labels, len(shape)), own))
+        layers = _crossed(tracker, (layers, seen), (_varied(value, len(shape)), own))
         seen = tuple(torch.broadcast_shapes(seen, own))
-    for value in parameters:
-        for source in value.sources:
-            meet(_aligned(source, len(shape)), labels, tracker.atoms)
-    return Value(shape, compact(tracker.atoms.roots(labels)))
+    for source in (_aligned(s, len(shape)) for value in parameters for s in value.sources):
+        for labels in layers or [torch.full([1] * len(shape), ANY)]:
+            meet(source, labels, tracker.atoms)
+        layers = _with_own(tracker, source, layers, seen)
+    return layered(tracker, shape, [compact(tracker.atoms.roots(labels)) for labels in layers])
 
 
+def _varied(value: Value, dims: int) -> list[torch.Tensor]:
+    return [_lifted(labels, dims) for labels in value.layers if bool((labels != ANY).any())]
+
+
+def _crossed(tracker: Tracker, left: _Layers, right: _Layers) -> list[torch.Tensor]:
+    """Unite the labels of two operands layer by layer; what lies along different dimensions stays apart, as in an outer
+    product: Gu and Dao, "Mamba", 2023, arXiv:2312.00752, make states of inner channels so."""
+    (ones, own), (others, beside) = left, right
+    if not ones or not others:
+        return [*ones, *others]
+    met = [[j for j, other in enumerate(others) if not _apart(one, other)] for one in ones]
+    single = len(ones) == 1 or len(others) == 1
+    if not single and (any(len(found) > 1 for found in met) or len({j for f in met for j in f}) < sum(map(len, met))):
+        settle(tracker, [*ones, *others])
+        return []
+    found = []
+    for one, partners in zip(ones, met, strict=True):
+        for j in partners:
+            head = _heads(tracker, one, others[j])
+            one = _join(tracker, (one, own), (others[j], beside)) if head is None else head
+        found.append(one)
+    joined = {j for partners in met for j in partners}
+    return [*found, *(other for j, other in enumerate(others) if j not in joined)]
+
+
+def _heads(tracker: Tracker, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+    """Unite all of one head where every channel of it in one operand meets every one in the other, if that is so."""
+    mine, theirs = along(one), along(other)
+    if not (mine & theirs and mine - theirs and theirs - mine):
+        return None
+    tracker.atoms.unite_pairs(one, other)
+    return compact(tracker.atoms.roots(one))
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two layers lie along different dimensions."""
+    mine, theirs = along(one), along(other)
+    return bool(mine and theirs and not mine & theirs)
+
+
+def _with_own(
+    tracker: Tracker, source: Source, layers: list[torch.Tensor], seen: tuple[int, ...]
+) -> list[torch.Tensor]:
+    """Add a layer for each dimension of a parameter that broadcasting puts beside the channels it meets."""
+    taken = {d for layer in layers for d in along(layer)}
+    for dim, index in enumerate(source.indices if taken else ()):
+        lies = along(index)
+        if source.shape[dim] > 1 and lies and not lies & taken and all(seen[d] == 1 for d in lies):
+            layers = [*layers, tracker.atoms.of(source.tensor, dim, source.shape[dim])[index]]
+            taken |= lies
+    return layers
+
+
+_Layers = tuple[list[torch.Tensor], tuple[int, ...]]
+"""Labels of an operand that differ anywhere, layer by layer, and the full shape that they stand for."""
 _Operand = tuple[torch.Tensor, tuple[int, ...]]
 """Labels, and the full shape that they stand for."""
 

@@ -30,7 +30,7 @@ def reduce(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> lis
     for dim in dims:
         if labels.shape[dim] > 1:
             tracker.atoms.mix(labels.unique().tolist())
-            kept = _agreed(kept, dim)
+            kept = _together(tracker, kept, dim) if tensors(out)[0].shape != source.shape else _agreed(kept, dim)
     return [_shaped(kept, labels, dims, t) for t in tensors(out)]
 
 
@@ -45,6 +45,18 @@ def dims_of(func: Any, args: Any, kwargs: Any, rank: int) -> list[int]:
                 return list(range(rank))
             return [d % rank for d in ([given] if isinstance(given, int) else given)] if rank else []
     return list(range(rank))
+
+
+def _together(tracker: Tracker, labels: torch.Tensor, dim: int) -> torch.Tensor:
+    """Unite what is reduced to one value where there are several: largest of pairs go as pairs.
+
+    Goodfellow et al., "Maxout Networks", ICML 2013, arXiv:1302.4389.
+    """
+    rows = labels.movedim(dim, -1)
+    if rows[..., 0].numel() < 2:
+        return _agreed(labels, dim)
+    made = [tracker.atoms.unite_all(row) for row in rows.reshape(-1, rows.shape[-1]).tolist()]
+    return torch.tensor(made).view(rows.shape[:-1]).unsqueeze(dim)
 
 
 def _agreed(labels: torch.Tensor, dim: int) -> torch.Tensor:
