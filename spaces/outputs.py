@@ -22,7 +22,8 @@ from torch import nn
 from ..errors import InputError, describe
 
 _PLAIN = (
-    type(None), str, bytes, type, enum.Enum, slice, range, np.dtype, torch.dtype, torch.device, torch.layout, torch.SymInt
+    type(None), str, bytes, type, enum.Enum, slice, range,
+    np.dtype, torch.dtype, torch.device, torch.layout, torch.SymInt,
 )  # fmt: skip
 """What holds no outputs. Modules are no outputs either, but what they compute later is not seen."""
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
