@@ -12,6 +12,7 @@ from typing import cast
 
 from torch import nn
 
+from ...errors import EvaluationError, describe
 from ..counting import ELEMENT_BYTES
 from ..quantisation import int8_elements
 from ..task import Inputs
@@ -257,10 +258,13 @@ class MeasuredModel:
 
 
 def _warm_up(seconds: Clock, run: Run, least: float = WARM_UP_SECONDS) -> float:
-    """Run for a while, at least three times, and return the seconds of the fastest run."""
+    """Run for a while, at least three times, and return the seconds of the fastest run.
+
+    On a crowded machine a thread's clock may stand still over a short run, which says nothing of it.
+    """
     fastest, start, count = math.inf, time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < least:
-        fastest = min(fastest, seconds(run))
+        fastest = min(fastest, seconds(run) or math.inf)
         count += 1
     return fastest
 
@@ -281,6 +285,10 @@ def _block(seconds: Clock, run: Run, count: int) -> list[float]:
 
 
 def _summary(blocks: Sequence[Sequence[float]]) -> Measurement:
-    medians = [median(block) for block in blocks]
+    medians = [median(ran) for block in blocks if (ran := [seconds for seconds in block if seconds > 0])]
+    if not medians:
+        raise EvaluationError(
+            describe("the clock stood still in every run", expected="runs that take time", remedy="Measure again.")
+        )
     low = min(medians)
     return Measurement(median_ms=1e3 * low, spread=median(medians) / low - 1, runs=sum(len(b) for b in blocks))

@@ -213,6 +213,7 @@ def test_nothing_overflows_the_page(browser: Any, report: Path) -> None:
     for width in (375, 320, 768, 1280):
         page.page.set_viewport_size({"width": width, "height": 900})
         page.wait("document.querySelector('#front-chart .main-svg').clientWidth <= innerWidth")
+        page.wait("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert page.overflow() == 0, width
     page.context.close()
 

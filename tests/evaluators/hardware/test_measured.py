@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from pathlib import Path
@@ -13,7 +14,15 @@ from torch import nn
 from espalier.errors import EvaluationError, UnknownNameError
 from espalier.evaluators.hardware import timing_lock as locking
 from espalier.evaluators.hardware.device import load_device
-from espalier.evaluators.hardware.measured import MeasuredModel, measure, measure_interleaved
+from espalier.evaluators.hardware.measured import (
+    RUNS_PER_BLOCK,
+    MeasuredModel,
+    _block_runs,
+    _summary,
+    _warm_up,
+    measure,
+    measure_interleaved,
+)
 from espalier.evaluators.hardware.node_matching import module_name
 from espalier.evaluators.hardware.timing_lock import timing_lock
 from espalier.evaluators.onnx_export import export_onnx, onnx_feed
@@ -127,3 +136,13 @@ def test_two_processes_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         entered = time.time()
     process.join(10)
     assert entered >= float(mark.read_text(encoding="utf-8")) - 0.01
+
+
+def test_a_clock_that_stands_still_over_some_runs_tells_nothing_of_them() -> None:
+    ticks = iter([0.0, 0.003, 0.002, 0.0, 0.002, 0.004])
+    assert _warm_up(lambda _: next(ticks), lambda: None, 0.0) == 0.002
+    assert _block_runs(math.inf) == RUNS_PER_BLOCK[0]
+    found = _summary([[0.0, 0.002, 0.002], [0.0, 0.0], [0.004, 0.0, 0.004]])
+    assert found.median_ms == pytest.approx(2.0)
+    with pytest.raises(EvaluationError, match="stood still"):
+        _summary([[0.0], [0.0]])
