@@ -170,9 +170,8 @@ def test_what_never_runs_is_told_as_such():
     graph = trace(Partly().eval(), IMAGE)
     idle = {f.name for f in graph.frozen if f.code is FreezeCode.NEVER_RUN}
     assert idle == {"spare.0", "spare.1"}
-    # It runs in training mode, and is an output there.
-    assert {f.name: f.code for f in graph.frozen}["auxiliary"] is FreezeCode.OUTPUT
-    assert {g.name: g.channels for g in graph} == {"body": 8}
+    # The auxiliary head runs in training mode, in which its channels are averaged.
+    assert {g.name: (g.channels, g.verification) for g in graph} == {"body": (8, "exact"), "auxiliary": (4, "shape")}
     assert {f.name: f.code for f in graph.frozen}["places"] is FreezeCode.UNFOLLOWED
 
 
