@@ -21,6 +21,7 @@ from espalier.testing.architectures import unlisted_weights
 @pytest.mark.parametrize("code", FreezeCode)
 def test_every_code_has_words_and_a_remedy(code):
     details = {"layers": "head", "operation": "argmax", "fault": "{x}", "difference": "0.1", "clash": "no"}
+    details["objection"] = "a tensor of shape (1, 3)"
     reason = code.because(**details)
     assert reason.code is code is FreezeCode(str(code))
     assert reason.words
@@ -168,8 +169,9 @@ def test_a_weight_of_an_own_backward_pass_is_offered():
 def test_what_never_runs_is_told_as_such():
     graph = trace(Partly().eval(), IMAGE)
     idle = {f.name for f in graph.frozen if f.code is FreezeCode.NEVER_RUN}
-    assert idle == {"auxiliary", "spare.0", "spare.1"}
-    assert {g.name: g.channels for g in graph} == {"body": 8}
+    assert idle == {"spare.0", "spare.1"}
+    # The auxiliary head runs in training mode, in which its channels are averaged.
+    assert {g.name: (g.channels, g.verification) for g in graph} == {"body": (8, "exact"), "auxiliary": (4, "shape")}
     assert {f.name: f.code for f in graph.frozen}["places"] is FreezeCode.UNFOLLOWED
 
 

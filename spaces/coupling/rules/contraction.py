@@ -74,8 +74,8 @@ def _through(
             incoming = by_index(labels, labels.dim() - 1, index.numel(), tracker.atoms)
             tracker.atoms.unite_pairs(incoming, tracker.atoms.of(weight.tensor, read, weight.shape[read])[index])
     own = _of_batch(weight, read)
-    for labels in layers if own is not None else ():
-        if labels.numel() > 1:
+    for labels in layers:
+        if own is not None and labels.numel() > 1:
             meet(own, labels, tracker.atoms)
     beside = [labels for labels in layers if labels.shape[-1] == 1 and labels.numel() > 1 and read is not None]
     if made is None:
