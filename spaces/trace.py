@@ -47,7 +47,8 @@ def trace(model: nn.Module, example_input: Inputs | list[Inputs], *, freeze: Seq
             which no tensor is seen, or ``freeze`` names no layer of it.
     """
     check_plain(model)
-    with seeded():
+    # What depends on what is told by gradients, whatever the caller has switched off.
+    with seeded(), torch.inference_mode(False), torch.enable_grad():
         return _trace(model, _examples(example_input), freeze)
 
 

@@ -317,3 +317,12 @@ def test_tracing_does_not_import_the_compiler():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_the_caller_has_switched_off_changes_nothing(mode) -> None:
+    network, x = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 5)).eval(), torch.zeros(1, 6)
+    expected = trace(network, x)
+    with mode():
+        assert trace(network, x) == expected
+    assert [group.name for group in expected] == ["0"]
