@@ -13,6 +13,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_report_header() -> str:
+    """Say what the processor can do, as int8 sums and speeds depend on it."""
+    from espalier.evaluators.hardware.instruction_set import instruction_set
+
+    return f"processor: {instruction_set().words}, {os.cpu_count()} cores"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
