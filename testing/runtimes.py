@@ -128,6 +128,7 @@ class RuntimeContract:
         busy, wall = time.process_time() - busy, time.perf_counter() - wall
         assert busy < 1.3 * wall
 
+    @pytest.mark.timed
     def test_it_is_warm_when_it_is_timed(self, runtime: Runtime) -> None:
         run = runtime.prepare(self._network(chain(48)), threads=self.threads)
         run()

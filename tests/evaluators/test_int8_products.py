@@ -19,6 +19,7 @@ from torch import nn
 from espalier.errors import EvaluationError
 from espalier.evaluators.int8_check import ProductCheck, apart, check_products, compare, stored_integers
 from espalier.evaluators.int8_products import Product, can_saturate, products
+from espalier.evaluators.named_tensors import named_inputs
 from espalier.evaluators.onnx_export import onnx_feed
 from espalier.evaluators.quantisation import quantise
 from espalier.evaluators.quantisation_scheme import (
@@ -114,13 +115,17 @@ NETWORKS = networks()
 SHOWN_WRONG = ("image", "series", "volume", "upsampling", "sequence", "rows", "attention")
 
 
+def feed_of(network: nn.Module, x: torch.Tensor) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in named_inputs(network, x).items()}
+
+
 @cache
 def quantised(name: str, scheme: str = DEFAULT_SCHEME.name) -> tuple[bytes, list[dict[str, np.ndarray]]]:
     network, shape = NETWORKS[name]
     x = torch.rand(24, *shape, generator=torch.Generator().manual_seed(1))
     data = (x, torch.zeros(24, dtype=torch.long))
     task = Task(name="t", model=lambda: network, example_input=x[:1], train=data, validation=data)
-    return quantise(network, task, scheme=SCHEMES.get(scheme)), [onnx_feed(x[i : i + 1]) for i in range(4)]
+    return quantise(network, task, scheme=SCHEMES.get(scheme)), [feed_of(network, x[i : i + 1]) for i in range(4)]
 
 
 def test_pairs_saturate_by_hand() -> None:
@@ -286,7 +291,7 @@ def test_activations_of_int8_are_no_way_out() -> None:
     task = Task(name="t", model=lambda: network, example_input=x[:1], train=data, validation=data)
     signed = QuantisationScheme("s8s8", "int8", "int8", 127, "")
     assert signed.can_saturate
-    file, feeds = quantise(network, task, scheme=signed), [onnx_feed(x[i : i + 1]) for i in range(4)]
+    file, feeds = quantise(network, task, scheme=signed), [feed_of(network, x[i : i + 1]) for i in range(4)]
     assert can_saturate(file)
     assert check_products(file, feeds, exact_products=True).passed
     unsigned, other_feeds = quantised("image", "u8s8")

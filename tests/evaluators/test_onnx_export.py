@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import espalier_test_varying as v  # conftest.py makes it importable
 import numpy as np
 import onnx
@@ -94,7 +96,7 @@ def test_what_varies_is_found_in_the_data_or_declared():
         validation=(words, words),
     )
     assert export_dynamic(fixed.model(), fixed).axes.names == {"words": {0: "batch"}}
-    declared = Task(**{**vars(fixed), "dynamic": {"words": {1: "steps"}}})
+    declared = replace(fixed, dynamic={"words": {1: "steps"}})
     found = export_dynamic(fixed.model(), declared)
     assert found.axes.names == {"words": {0: "batch", 1: "steps"}}
     assert any("steps 3" in tried for tried in found.tried)
@@ -134,7 +136,7 @@ def test_an_input_that_nothing_reads_and_one_called_like_a_weight_stay():
         def forward(self, weight, unused=None, *, scale=None):
             return {"weight": weight @ self.weight, "again": weight}
 
-    x = {"weight": v.normal(6, 4), "unused": v.normal(6, 2), "scale": None}
+    x = {"weight": v.normal(6, 4), "unused": v.normal(6, 2)}
     one = {"weight": x["weight"][:1], "unused": x["unused"][:1], "scale": None}
     model = Odd().eval()
     given = v.Batched([x], 6)

@@ -231,7 +231,7 @@ def test_what_is_refused(tiny_run, tiny_export, tmp_path):
 
 def test_a_failure_leaves_no_half_export(tiny_run, tmp_path, monkeypatch):
     out = tmp_path / "half"
-    monkeypatch.setattr(export_files, "parities", lambda *_: {"onnx": Parity(1.0, 0.5, 16, 16)})
+    monkeypatch.setattr(export_files, "parities", lambda *_, **__: {"onnx": Parity(1.0, 0.5, 16, 16)})
     with pytest.raises(EvaluationError, match="differs from PyTorch"):
         export(open_run(tiny_run), "knee", out)
     assert not out.exists()

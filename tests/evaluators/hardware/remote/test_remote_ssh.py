@@ -87,6 +87,7 @@ def host_of(board: Board, *options: str) -> SshHost:
     return SshHost("me@board", options, python=str(board.python))
 
 
+@pytest.mark.timed
 def test_one_step_calibrates(wire, board, network):
     said = []
     host = host_of(board, "Port=2222")
