@@ -1,4 +1,4 @@
-"""A text classifier: a transformer encoder over token ids that are padded batch by batch. Copy it, put yours in, and run
+"""A text classifier: a transformer encoder over token ids that are padded batch by batch. To copy; run
 
     espalier inspect examples/text_classifier.py:task
     espalier search examples/text_classifier.py:task --device host --out runs/text
