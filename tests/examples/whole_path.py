@@ -42,8 +42,9 @@ def differences(export: Path, sizes: Sequence[tuple[int, ...]]) -> dict[tuple[in
     for size in sizes:
         inputs = _inputs(session, size)
         (given,) = session.run(None, inputs)
-        with torch.no_grad():
-            outputs = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        with torch.no_grad():  # called as the example input is: a dict by keyword, a tensor by place
+            outputs = network(**tensors) if len(tensors) > 1 else network(*tensors.values())
         expected = outputs["logits"] if isinstance(outputs, dict) else getattr(outputs, "logits", outputs)
         assert given.shape == tuple(expected.shape)
         found[size] = float(np.abs(given - expected.numpy()).max())
