@@ -21,7 +21,7 @@ class RandomNetwork(nn.Module):
 
     Args:
         layers: in order.
-        sources: for each layer, the numbers of the values that it reads; 0 is the input, ``i + 1`` what layer ``i`` made.
+        sources: for each layer, the numbers of the values that it reads: 0 is the input, ``i + 1`` layer ``i``.
         head: reads the last value.
         form: in which the output is given: a name of :data:`~.outputs.FORMS`.
         auxiliary: a second head, in training mode only, and the number of the value that it reads.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-Two = namedtuple("Two", ("first", "second"))  # noqa: PYI024 - collections' own kind is the one to try
+Two = namedtuple("Two", ("first", "second"))
 
 
 @dataclass
