@@ -121,21 +121,27 @@ def _check_outputs(dense: nn.Module, small: nn.Module, probe: torch.Tensor, *, t
     for one, other in zip(found, wanted, strict=True):
         sound = bool(one.tensor.isfinite().all()) or not bool(other.tensor.isfinite().all())
         assert sound, f"{where}: output {one.place} is not finite"
-    assert (gradients is None) == (wanted_gradients is None), f"{where}: gradients are recorded in one network only"
+    assert (gradients is None) == (wanted_gradients is None), f"{where}: one network alone runs backwards"
     if gradients is not None and wanted_gradients is not None and _finite(wanted_gradients):
         assert gradients, f"{where}: no weight has a gradient"
         assert _finite(gradients), f"{where}: gradients are not finite"
 
 
 def _run(model: nn.Module, probe: torch.Tensor, *, training: bool) -> tuple[list[Written], list[torch.Tensor] | None]:
-    """Return a copy's outputs, and its weights' gradients where outputs have any."""
+    """Return a copy's outputs, and its weights' gradients; ``None`` where outputs have none or it cannot run backwards.
+
+    A dense network that overwrites in place what its gradient needs cannot, so that no pruned one is asked to.
+    """
     network = copy.deepcopy(model).train(training)
     with seeded():
         found = written(network(probe))
         parts = [w.tensor.square().mean() for w in found if w.tensor.requires_grad]
         if not parts:
             return found, None
-        torch.stack(parts).sum().backward()
+        try:
+            torch.stack(parts).sum().backward()
+        except RuntimeError:
+            return found, None
     return found, [p.grad for p in network.parameters() if p.grad is not None]
 
 
