@@ -127,7 +127,8 @@ class _Judge:
         if not branches:
             return []
         others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
-        if self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
+        uncut = self._sound(branches, cut=False)  # two wrong sizes may agree where other groups are cut
+        if uncut and self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
             return branches
         if len(branches) < 2:
             return []
@@ -156,13 +157,13 @@ class _Judge:
                 found.update(self._settle({end: branches[end] for end in half}, sound or 0))
         return found
 
-    def _sound(self, branches: Sequence[Branch], *, training: bool = True) -> bool:
+    def _sound(self, branches: Sequence[Branch], *, training: bool = True, cut: bool = True) -> bool:
         ends = [branch.width_of for branch in branches]
         if self.flow.order[0] in self.flow.idle(ends):
             return False  # what comes in goes nowhere: any two networks would agree
         if any(self._in_attention(name) for branch in branches for name in (branch.end, *branch.skipped)):
             return False
-        small, twin = self._pruned(branches)
+        small, twin = self._pruned(branches, cut=cut)
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:
@@ -170,13 +171,13 @@ class _Judge:
         difference = self.differs(small, twin)
         return difference is not None and difference <= TOLERANCE and (not training or self._trains(small))
 
-    def _pruned(self, branches: Sequence[Branch]) -> tuple[nn.Module, nn.Module]:
-        """Return the network without ``branches``, and with them; of both every other group is cut.
+    def _pruned(self, branches: Sequence[Branch], *, cut: bool = True) -> tuple[nn.Module, nn.Module]:
+        """Return the network without ``branches``, and with them; of both every other group is cut, unless told not to.
 
         What stays is cut, too: a branch that is gone must do without sizes that others may change.
         """
         gone = {name for branch in branches for name in branch.groups}
-        whole = without(self.model, [(g, [0]) for g in self.groups if g.name not in gone])
+        whole = without(self.model, [(g, [0]) for g in self.groups if cut and g.name not in gone])
         small = copied(whole)
         drop_(small, branches)
         return small, whole

@@ -119,6 +119,8 @@ def _keep_inputs(module: nn.Module) -> None:
 def _width(layer: nn.Module) -> int:
     if isinstance(layer, nn.RNNBase):
         return (layer.proj_size or layer.hidden_size) * (1 + layer.bidirectional)
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return layer.out_channels  # its weight has the inputs first
     return next(layer.parameters(recurse=False)).shape[0]
 
 

@@ -273,3 +273,35 @@ def test_a_stand_in_keeps_plain_attributes_of_what_it_stands_for():
     stand_in = small.blocks[0].leave
     assert (stand_in.stride, stand_in.kernel_size, stand_in.channels) == ((1, 1), (3, 3), "my own")
     assert not list(stand_in.parameters())
+
+
+class WiderByOne(nn.Module):
+    """A branch that ends in a transposed convolution, from 3 channels to 4: cut by one, it is as wide as it was fed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 3, 3, padding=1)
+        self.wide, self.narrow = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 3, 3, padding=1)
+        self.up = nn.ConvTranspose2d(3, 4, 2, 2)
+        self.head = nn.Linear(7, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        y = self.up(self.narrow(torch.relu(self.wide(x))))
+        return self.head(torch.cat((nn.functional.adaptive_avg_pool2d(y, 8), x), 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_what_stands_in_for_a_transposed_convolution_is_as_wide_as_its_output(cut: int) -> None:
+    model = WiderByOne().eval()
+    graph = trace(model, torch.zeros(1, 3, 8, 8))
+    assert graph.group("wide").branch is not None
+    kept = {g.name: Choice.channel(kept=g.channels - cut, of=g.channels, criterion="l2") for g in graph}
+    small = prune(model, graph, Policy.of(graph, {**kept, "wide": DROP}))
+    assert small(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_a_size_that_is_right_only_where_others_are_cut_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espalier.spaces.stand_ins._width", lambda _layer: 3)
+    graph = trace(WiderByOne().eval(), torch.zeros(1, 3, 8, 8))
+    assert all(group.branch is None for group in graph)
