@@ -9,6 +9,7 @@ was not very good but the staff was kind", which are bad, mixed or good by the s
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -82,6 +83,14 @@ class Classifier(nn.Module):
 
 def trained_network() -> nn.Module:
     """Yours: build the network, then ``network.load_state_dict(load_file("weights.safetensors"))``."""
+    network = Classifier()
+    network.load_state_dict(trained_weights())
+    return network.eval()
+
+
+@functools.cache
+def trained_weights() -> dict[str, torch.Tensor]:
+    """Train once; the network is built more often than that."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Classifier()
@@ -91,7 +100,7 @@ def trained_network() -> nn.Module:
             optimizer.zero_grad()
             network(**batch).loss.backward()
             optimizer.step()
-    return network.eval()
+    return network.state_dict()
 
 
 train, validation, test = loader(2000, seed=0), loader(500, seed=1), loader(500, seed=2)

@@ -29,7 +29,8 @@ def as_network_input(inputs: Any, example_input: Any) -> Any:
     if isinstance(inputs, torch.Tensor) and isinstance(example, torch.Tensor):
         return _typed(inputs, example.dtype)
     if isinstance(inputs, Mapping) and isinstance(example, Mapping) and inputs.keys() <= example.keys():
-        return {key: as_network_input(value, example[key]) for key, value in inputs.items()}
+        flags = {key: value for key, value in example.items() if key not in inputs and not tensors_of(value)}
+        return flags | {key: as_network_input(value, example[key]) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list) and isinstance(example, tuple) and len(inputs) == len(example):
         return tuple(as_network_input(one, other) for one, other in zip(inputs, example, strict=True))
     wanted = tensors_of(example)

@@ -137,9 +137,10 @@ class Roles:
         if example is None:
             return dict(inputs)
         if isinstance(example, Mapping):
-            if missing := [key for key in example if key not in inputs]:
+            # What is no tensor in the example, such as None or a flag, need not be in the data.
+            if missing := [key for key, value in example.items() if key not in inputs and tensors_of(value)]:
                 raise self._lacking(inputs, f"example_input names {missing[0]!r}")
-            return {key: inputs[key] for key in example}
+            return {key: inputs[key] for key in example if key in inputs}
         count = len(example) if isinstance(example, tuple) else 1
         numbers = [value for value in inputs.values() if not is_text(value)]
         if count == len(numbers) == 1:

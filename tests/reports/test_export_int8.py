@@ -119,12 +119,14 @@ def test_claims_of_a_file_that_cannot_be_made_again_are_the_exports_own(mixed_ru
     assert not (folder / "model.onnx").exists()
 
 
+@pytest.mark.timed  # whether fp32 is on the front depends on latencies
 def test_an_fp32_member_claims_as_before(mixed_run, tmp_path) -> None:
     trial = next(c.trial for c in mixed_run.front.configurations if c.policy.precision == "fp32")
     manifest = json.loads((export(mixed_run, trial, tmp_path / "out", formats=("onnx",)) / "manifest.json").read_text())
     assert (manifest["claims_of"], manifest["int8"]) == ("model.onnx", None)
 
 
+@pytest.mark.timed
 def test_the_report_tells_precisions(mixed_run, member, known_run, tmp_path) -> None:
     found = choice(mixed_run)
     assert {row["precision"] for row in found["rows"]} == {"fp32", "int8"}
