@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset
 
 from espalier import Task
 from espalier.evaluators import scored_network
@@ -80,11 +80,21 @@ def test_where_little_is_to_be_scored_the_network_itself_is(task: Task) -> None:
     assert (found.network, found.onnx) == (model, None)
 
 
+class Rows(Dataset):
+    """Samples that are read one by one, so that nobody knows their shapes beforehand."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(index)), 0
+
+
 @pytest.mark.usefixtures("long")
 @pytest.mark.parametrize(
     "other",
     [
-        {"validation": TensorDataset(torch.randn(8, 3, 8, 8), torch.zeros(8, dtype=torch.long))},
+        {"validation": Rows()},
         {"validation": (torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long))},
         {"evaluate": lambda model, data: float(isinstance(model, Small))},
     ],

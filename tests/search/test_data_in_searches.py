@@ -70,7 +70,7 @@ def test_a_run_with_augmented_training_data_is_resumed_exported_and_verified(tmp
     assert len([trial for trial in run.trials if trial.state == "complete"]) == 3
     assert not [event for event in run.events if event["event"] == "warning"]
     out = export(run, "fastest", tmp_path / "small", formats=FORMATS)
-    found = verify(out)
+    found = verify(out, trust=True)
     assert found.passed, [check for check in found.checks if not check.passed]
 
 
@@ -80,7 +80,7 @@ def test_validation_data_that_changed_are_refused_where_scores_change(tmp_path, 
     task_file(shift=1e-6)
     with pytest.warns(UserWarning, match="the dense network scores on them as it did"):
         out = export(run, "fastest", tmp_path / "small", formats=FORMATS)
-    (check,) = [check for check in verify(out).checks if check.name == "data fingerprint"]
+    (check,) = [check for check in verify(out, trust=True).checks if check.name == "data fingerprint"]
     assert check.passed
     run = run_search(task_file(shift=1e-6), out=tmp_path / "run", trials=3, resume=True, **options)
     assert any("the dense network scores as it did" in e.get("text", "") for e in run.events if e["event"] == "warning")

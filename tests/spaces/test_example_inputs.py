@@ -81,8 +81,19 @@ def test_one_example_is_enough_where_a_truth_value_decides(build, groups):
 
 
 def test_what_a_decision_is_made_of_stays():
-    reasons = _reasons(trace(ByEntropy().eval(), ZEROS))
-    assert "decides by" in reasons["exit"]
+    class Halting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.halt, self.head = nn.Linear(4, 16), nn.Linear(16, 6), nn.Linear(16, 5)
+
+        def forward(self, x):
+            x = torch.relu(self.first(x))
+            if self.halt(x).abs().mean() > 1e6:
+                x = x * 2
+            return self.head(x)
+
+    reasons = _reasons(trace(Halting().eval(), ZEROS))
+    assert "decides by" in reasons["halt"]
 
 
 def test_checks_for_finite_values_freeze_nothing():
