@@ -34,7 +34,7 @@ class Constants:
         self._producers = {name: node for node in model.graph.node for name in node.output}
 
     def get(self, name: str) -> np.ndarray | None:
-        """Return the value called ``name``; ``None`` where an input decides it."""
+        """Return the value called ``name``; ``None`` where an input decides it, or it cannot be computed here."""
         if name in self._stored:
             return numpy_helper.to_array(self._stored[name])
         nodes = self._leading_to(name)
@@ -45,7 +45,10 @@ class Constants:
         graph = onnx.helper.make_graph(nodes, "constants", [], [result], inner)
         from onnx.reference import ReferenceEvaluator  # takes its time to import; most networks have no Pad
 
-        found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=self._model.opset_import))
+        try:
+            found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=self._model.opset_import))
+        except RuntimeError:  # of one of these operators it knows other versions only
+            return None
         # A list here; its declared type is a list or a dict.
         return np.asarray(found.run(None, {})[0])  # pyright: ignore[reportArgumentType]
 

@@ -15,6 +15,8 @@ from .task import Inputs
 from .zero_folding import fold_zeros
 
 _RANDOM = frozenset(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"))
+_QUANTISING = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))
+"""They mark for a runtime which products are of integers; computed here, that would be lost."""
 _LARGEST = 1 << 24
 """Elements of a value that is still computed here; the runtime folds larger ones as it loads the file."""
 
@@ -107,7 +109,7 @@ def _computed(
     model: onnx.ModelProto,
 ) -> list[np.ndarray] | None:
     """Return what a node computes; ``None`` where it takes more than shapes to know that."""
-    if node.op_type in _RANDOM or node.op_type == "Constant":
+    if node.op_type in _RANDOM | _QUANTISING or node.op_type == "Constant":
         return None
     if node.op_type == "Shape" and node.input[0] in known:
         return [_shape_of(node, known[node.input[0]])]
@@ -125,7 +127,8 @@ def _shape_of(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(shape[ends.get("start", 0) : ends.get("end")], dtype=np.int64)
 
 
-def _run(node: onnx.NodeProto, inner: dict[str, np.ndarray], model: onnx.ModelProto) -> list[np.ndarray]:
+def _run(node: onnx.NodeProto, inner: dict[str, np.ndarray], model: onnx.ModelProto) -> list[np.ndarray] | None:
+    """Run a node alone; ``None`` where onnx's reference has no implementation of it: the runtime computes it then."""
     from onnx.reference import ReferenceEvaluator
 
     given = [
@@ -135,7 +138,11 @@ def _run(node: onnx.NodeProto, inner: dict[str, np.ndarray], model: onnx.ModelPr
     results = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
     graph = onnx.helper.make_graph([node], "one", given, results)
     made = onnx.helper.make_model(graph, opset_imports=model.opset_import)
-    found = ReferenceEvaluator(made).run(None, inner)
+    try:
+        evaluator = ReferenceEvaluator(made)
+    except RuntimeError:  # of this operator it knows other versions only, of DequantizeLinear those from 19 on
+        return None
+    found = evaluator.run(None, inner)
     return [np.asarray(value) for value in found]  # pyright: ignore[reportGeneralTypeIssues] - its type is too wide
 
 
