@@ -47,7 +47,7 @@ class AnalyticEvaluator:
         first = request.policy.choices[self.graph.groups[0].name].sparsity
         if first >= self.failing:
             raise EvaluationError(f"trial {request.trial}: too sparse")
-        accuracy = float("nan") if first >= self.diverging else self._accuracy(request.policy)
+        accuracy = float("nan") if first >= self.diverging else self.accuracy(request.policy)
         if request.weights_path is not None:
             write_text(Path(request.weights_path), repr(request.policy.key))
         metrics = {"accuracy": accuracy, "train_accuracy": accuracy, **self._costs(request.policy)}
@@ -64,11 +64,11 @@ class AnalyticEvaluator:
 
     def probe(self, policies: Sequence[Policy]) -> tuple[Evaluation, ...]:
         """Return the costs, and a loss that is the accuracy's negative."""
-        return tuple(Evaluation({**self._costs(p), "loss": -self._accuracy(p)}, "roofline", 0.1, 0) for p in policies)
+        return tuple(Evaluation({**self._costs(p), "loss": -self.accuracy(p)}, "roofline", 0.1, 0) for p in policies)
 
     def trained_loss(self, policy: Policy, samples: int) -> float:
         """Return the accuracy's negative: training mends nothing here."""
-        return -self._accuracy(policy)
+        return -self.accuracy(policy)
 
     def practise(self, batches: int) -> int:
         """Return the samples of as many batches of one."""
@@ -81,11 +81,12 @@ class AnalyticEvaluator:
         return tuple(self._finished(trial, policy) for trial, policy in entries)
 
     def _finished(self, trial: int | None, policy: Policy) -> FinishedNetwork:
-        accuracy = self._accuracy(policy)
+        accuracy = self.accuracy(policy)
         metrics = {"accuracy": accuracy, "test_accuracy": accuracy - 0.01, **self._costs(policy)}
         return FinishedNetwork(trial, metrics, "roofline", 0.1, ())
 
-    def _accuracy(self, policy: Policy) -> float:
+    def accuracy(self, policy: Policy) -> float:
+        """Return the accuracy of a policy, however long it was trained."""
         losses = [(1 + i) * policy.choices[g.name].sparsity ** 2 for i, g in enumerate(self.graph.groups)]
         count = len(self.graph.groups)
         return DENSE_ACCURACY - 0.6 * sum(losses) / (count * (count + 1) / 2)
