@@ -97,6 +97,11 @@ class Constraint:
             raise _unparsable(text)
         return cls(objective(match["name"]), "<=" if "<" in match["operator"] else ">=", bound)
 
+    @property
+    def text(self) -> str:
+        """The constraint as it is stored: :meth:`parse` returns it again, its bound to the last digit."""
+        return f"{self.objective.name}{self.operator}{self.bound!r}"
+
     def violation(self, metrics: Mapping[str, float | None]) -> float:
         """Return by how much ``metrics`` miss the bound, as a fraction of it; zero or less where they meet it.
 

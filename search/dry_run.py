@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..evaluators.objectives import Constraint
 from ..evaluators.request import EvaluationRequest
 from ..evaluators.task import Task
 from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
 from .baseline_record import BASELINES
 from .fidelity_ladder import climbs
-from .options import SearchOptions
+from .options import SearchOptions, options_of
 from .starting_points import Known, starting_points
 from .subject import Subject, prepare
 
@@ -48,37 +45,19 @@ class DryRun:
         return {**vars(self), "groups": groups, "frozen": frozen}
 
 
-def dry_run(
-    task: str | Task,
-    *,
-    device: str = "host",
-    objectives: str | Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
-    constraints: str | Sequence[str | Constraint] = (),
-    data: str | Path | None = None,
-    **others: Any,
-) -> DryRun:
+def dry_run(task: str | Task, **options: Any) -> DryRun:
     """Do all that a search does before its first trial, and one evaluation to time it; nothing is written.
 
     Args:
         task: as for :func:`~espalier.search.run_search.run_search`.
-        device: the same.
-        objectives: the same.
-        constraints: the same; whether they can be met at all is checked.
-        data: the same.
-        others: the other fields of :class:`~espalier.search.options.SearchOptions`.
+        options: fields of :class:`~espalier.search.options.SearchOptions` by name. Whether constraints can be met at
+            all is checked.
 
     Raises:
         InputError: something given cannot be used.
     """
-    options = SearchOptions(
-        task=task if isinstance(task, str) else task.reference or task.name,
-        device=device,
-        objectives=objectives,
-        constraints=constraints,
-        data=None if data is None else str(data),
-        **others,
-    )
-    return dry_run_subject(prepare(task, options), options)
+    asked = options_of(task, options)
+    return dry_run_subject(prepare(task, asked), asked)
 
 
 def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:

@@ -32,7 +32,7 @@ def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluato
         task_name=subject.task_name,
         device=subject.device_name,
         options=options,
-        constraints=tuple(f"{c.objective.name}{c.operator}{c.bound!r}" for c in constraints),
+        constraints=tuple(c.text for c in constraints),
         versions=installed_versions(),
         seed=options.seed,
         samples=subject.samples,

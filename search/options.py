@@ -1,168 +1,134 @@
-"""What a search was asked to do: the options of ``espalier search``, checked once, stored with the run."""
+"""What a search was asked to do: the one place where an option of a search is defined.
+
+Each field's docstring is its help. The options of ``espalier search``, the keyword arguments of
+:func:`~espalier.search.run_search.run_search`, the keys of ``--config`` and of ``run.json``, the command that repeats a
+search and the table in docs/search.md follow from the fields.
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RunFolderError, describe, unknown_name
 from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.objectives import objectives as parse_objectives
-from ..evaluators.task_reference import absolute_reference
+from . import option_values as read
+from .option_fields import named, option, option_fields
 
-MAY_CHANGE_ON_RESUME = (
-    "trials", "budget", "workers", "threads", "data", "start", "calibrate", "baselines", "patience",
-    "export_check",
-)  # fmt: skip
-"""Options that say how long and with what a search runs, not what it searches. ``data`` is only where the data lie;
-what lies there is checked through its fingerprint. ``start`` only grows."""
+if TYPE_CHECKING:
+    from ..evaluators.task import Task
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd])")
-_KEY_ALIASES = {"constraint": "constraints", "objective": "objectives", "criterion": "criteria", "type": "types"}
 _CONFIG_ONLY = ("out",)
 
 
-class SearchOptions(BaseModel):
+@dataclass(frozen=True)
+class SearchOptions:
     """The options of a search.
 
     Raises:
         InputError: an option cannot be used; the message holds the value, what was expected and what to do.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    task: str = option(read=read.task_reference, metavar="TASK")
+    """What to prune: digits, cifar10-resnet8, cifar10-resnet20, cifar10-vit, cifar10-vgg, path/to/file.py:name or
+    package.module:name. May stand in --config instead."""
+    device: str = option("host", read=read.path_text, metavar="NAME|FILE")
+    """A device's name, or its YAML file."""
+    trials: int = option(50, read=read.whole(1), kind="whole", may_change=True)
+    """Configurations to evaluate, a resumed run's included."""
+    budget: float | None = option(
+        None, read=read.optional(read.duration), metavar="TIME", unset="no limit", may_change=True
+    )
+    """How long to search, in all: 90s, 30m, 1h30m."""
+    workers: int = option(1, read=read.whole(1), kind="whole", may_change=True)
+    """Processes that evaluate; one evaluates in the search's own process."""
+    threads: int | None = option(
+        None, read=read.optional(read.whole(1)), kind="whole", unset="cores / workers", may_change=True
+    )
+    """Threads of each worker."""
+    executor: str = option("local", read=read.executor_name, metavar="NAME", may_change=True)
+    """What carries out evaluations: local, in-process or processes. local takes processes where there are several
+    workers."""
+    storage: str | None = option(
+        None, read=read.optional(read.storage_url), metavar="URL", unset="a journal in the run's folder"
+    )
+    """A database for the Optuna study. The URL is stored in run.json: a password belongs into the database driver's
+    own file."""
+    objectives: tuple[str, ...] = option(
+        ("accuracy", "latency_ms", "size_bytes"), read=read.objective_names, kind="names", metavar="NAMES",
+        aliases=("objective",),
+    )  # fmt: skip
+    """What to trade off: accuracy (the task's metric, whatever it is), latency, size, macs, params, memory, energy."""
+    constraints: tuple[str, ...] = option(
+        (), read=read.constraint_texts, kind="repeated", flag="constraint", metavar="METRIC<=NUMBER", unset="none",
+        aliases=("constraint",),
+    )  # fmt: skip
+    """A bound to keep, such as 'latency_ms<=5' or 'size_bytes<=100KB'. May be given several times."""
+    types: tuple[str, ...] = option(
+        ("channel", "block"), read=read.names, kind="names", metavar="NAMES", aliases=("type",)
+    )
+    """Pruning types: channel, block, nm, weight, none."""
+    criteria: tuple[str, ...] = option(("l2",), read=read.names, kind="names", metavar="NAMES", aliases=("criterion",))
+    """How channels are ranked: l1, l2, bn_scale, fpgm, lamp, taylor, hessian, activation, random."""
+    precision: tuple[str, ...] = option(("fp32",), read=read.precision_names, kind="names", metavar="NAMES")
+    """fp32, int8 or fp32,int8: what candidates run at; an int8 one is fine-tuned at fp32 and then quantised."""
+    sampler: str = option("tpe", read=read.sampler_name, metavar="NAME")
+    """What proposes candidates: tpe, nsga2 or random."""
+    seed: int = option(0, read=read.whole(0, 2**32), kind="whole")
+    """Seed of everything drawn."""
+    samples: int | None = option(None, read=read.optional(read.whole(0)), kind="whole", unset="what suits the task")
+    """Training samples that each candidate is fine-tuned on."""
+    start: tuple[dict[str, Any], ...] = option(
+        (), read=read.policies, kind="repeated", metavar="FILE", unset="none", may_change=True
+    )
+    """A policy to try first, such as another run's policies/N.json. May be given several times. Kept by value: a
+    resumed search needs no file."""
+    calibrate: bool | None = option(
+        None, read=read.optional(read.switch), kind="switch", unset="on host, from 40 trials on", may_change=True
+    )
+    """Calibrate this machine for the network first, to turn down what is predicted to break a constraint before it is
+    trained."""
+    inherit: bool = option(True, read=read.switch, kind="switch")
+    """Start candidates from the weights of larger ones trained before them, along a path of shrinking networks
+    first."""
+    baselines: bool = option(False, read=read.switch, kind="switch", may_change=True)
+    """Also run uniform pruning afterwards, each level from the dense network and each from the one before, at the
+    budget that the search used, and show it beside the front."""
+    patience: int | None = option(
+        None, read=read.optional(read.whole(1)), kind="whole", metavar="N", unset="any number", may_change=True
+    )
+    """Try no more once so many candidates in a row have not enlarged the front."""
+    export_check: bool = option(True, read=read.switch, kind="switch", may_change=True)
+    """Try the export on the network and on validation data first, and refuse what cannot be exported."""
+    ladder: bool = option(True, read=read.switch, kind="switch", unset=", unless --samples or --no-inherit is given")
+    """Begin candidates off the path without training of their own, and train only the best of comparable cost
+    further."""
+    data: str | None = option(None, read=read.optional(read.path_text), metavar="FOLDER", unset="none", may_change=True)
+    """Folder where the task's data lie, for tasks that need one. What lies there is checked by its fingerprint."""
 
-    task: str
-    """Built-in name, ``file.py:name`` or ``package.module:name``; the task's name where it came as an object."""
-    device: str = "host"
-    """Name of a shipped device, or path of a YAML file."""
-    trials: int = Field(default=50, ge=1)
-    """How many distinct configurations to evaluate in all, those before a resume included."""
-    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Seconds to search for in all, those before a resume included; written as ``90s``, ``30m`` or ``1h30m``."""
-    patience: int | None = Field(default=None, ge=1)
-    """How many candidates in a row may leave the front as it is before no more are tried; ``None``: any number."""
-    workers: int = Field(default=1, ge=1)
-    threads: int | None = Field(default=None, ge=1)
-    """Per worker; ``None`` shares the machine's cores among the workers."""
-    storage: str | None = None
-    """Database URL of the Optuna study; ``None`` keeps a journal in the run folder. It is stored in ``run.json``, so a
-    password belongs into the database driver's own file."""
-    objectives: tuple[str, ...] = ("accuracy", "latency_ms", "size_bytes")
-    constraints: tuple[str, ...] = ()
-    types: tuple[str, ...] = ("channel", "block")
-    criteria: tuple[str, ...] = ("l2",)
-    precision: tuple[str, ...] = ("fp32",)
-    sampler: str = "tpe"
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    samples: int | None = Field(default=None, ge=0)
-    """Fidelity: training samples that each candidate is fine-tuned on; ``None`` lets the task decide."""
-    inherit: bool = True
-    """Whether candidates start from the weights of larger ones that were trained before them."""
-    ladder: bool = True
-    """Whether only the best candidates off the path are trained in full; where ``samples`` is given all are."""
-    data: str | None = None
-    """Folder where the task's data lie, for tasks that need one."""
-    calibrate: bool | None = None
-    """Whether this machine is calibrated for the network; ``None``: where that pays."""
-    baselines: bool = False
-    """Whether uniform pruning is run beside the search, at equal budget, to hold its front against."""
-    export_check: bool = True
-    """Whether the export is tried before the search; what cannot be exported is refused."""
-    start: tuple[dict[str, Any], ...] = ()
-    """Policies to try first, as ``policies/N.json`` stores them; given as such, as files or as :class:`Policy`. Kept by
-    value: a resumed search needs no file."""
+    def __post_init__(self) -> None:
+        for field in option_fields(type(self)):
+            object.__setattr__(self, field.name, field.read(field.name, getattr(self, field.name)))
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise _input_error(error) from error
-
-    @field_validator("task")
     @classmethod
-    def _task(cls, value: str) -> str:
-        return absolute_reference(value)
+    def of(cls, values: Mapping[str, Any]) -> SearchOptions:
+        """Return options from values by name.
 
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _budget(cls, value: object) -> object:
-        return parse_duration(value) if isinstance(value, str) else value
-
-    @field_validator("objectives", mode="before")
-    @classmethod
-    def _objectives(cls, value: object) -> object:
-        names = tuple(o.name for o in parse_objectives(_names(value)))
-        if not names:
-            raise InputError(describe("no objective", expected="at least one", remedy="Name one, such as accuracy."))
-        return names
-
-    @field_validator("constraints", mode="before")
-    @classmethod
-    def _constraints(cls, value: object) -> object:
-        if value is not None and not isinstance(value, (str, Constraint, list, tuple)):
-            remedy = "Give texts such as latency_ms<=5."
-            raise InputError(describe(f"constraints {value!r}", expected="a text, or a list of them", remedy=remedy))
-        texts = (value,) if isinstance(value, (str, Constraint)) else tuple(value or ())
-        parsed = (Constraint.parse(str(text)) for text in texts)
-        return tuple(dict.fromkeys(f"{c.objective.name}{c.operator}{c.bound!r}" for c in parsed))
-
-    @field_validator("types", "criteria", mode="before")
-    @classmethod
-    def _lists(cls, value: object) -> object:
-        names = tuple(dict.fromkeys(_names(value)))
-        if not names:
-            raise InputError(
-                describe("an empty list", expected="at least one name", remedy="Name one, or leave it out.")
-            )
-        return names
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _precision(cls, value: object) -> object:
-        names = tuple(dict.fromkeys(_names(value)))
-        from ..evaluators.counting import element_bytes  # torch takes its time to import
-
-        for name in names:
-            element_bytes(name)
-        if not names:
-            raise InputError(describe("no precision", expected="fp32, int8 or both", remedy="Name one."))
-        return names
-
-    @field_validator("sampler")
-    @classmethod
-    def _sampler(cls, value: str) -> str:
-        from .samplers import SAMPLERS  # Optuna takes most of a second to import; only a search needs it
-
-        SAMPLERS.get(value)
-        return value
-
-    @field_validator("storage")
-    @classmethod
-    def _storage(cls, value: str | None) -> str | None:
-        if value is not None and "://" not in value:
-            raise InputError(
-                describe(
-                    f"storage {value!r}", expected="a database URL such as sqlite:///study.db", remedy="Correct it."
-                )
-            )
-        return value
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _start(cls, value: Any) -> object:
-        from .given_policies import read_policy  # torch takes its time to import
-
-        items = list(value) if isinstance(value, (list, tuple)) else [value] if value else []
-        found = [read_policy(item) for item in items]
-        return tuple(data for index, data in enumerate(found) if data not in found[:index])
+        Raises:
+            InputError: a name is unknown (near names are suggested), the task is missing or a value cannot be used.
+        """
+        known = named(cls)
+        for name in values:
+            if name not in known:
+                raise unknown_name("option", name, known)
+        if values.get("task") is None:
+            raise InputError(describe("no task", expected="a value for task", remedy="Name what is to be pruned."))
+        return cls(**values)
 
     @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
@@ -181,7 +147,22 @@ class SearchOptions(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain data that ``run.json`` stores."""
-        return self.model_dump(mode="json")
+        values = ((field.name, getattr(self, field.name)) for field in option_fields(type(self)))
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+    def words(self, *, always: Iterable[str] = (), **shown: Any) -> list[str]:
+        """Return the words of a command line that gives these options, those left at their default left out.
+
+        Args:
+            always: names that are written all the same.
+            shown: what to write in place of an option's value.
+        """
+        words: list[str] = []
+        for field in option_fields(type(self)):
+            value = getattr(self, field.name)
+            if not field.required and (field.name in always or value != field.default):
+                words += field.words_of(shown.get(field.name, value))
+        return words
 
     def going_on_from(self, stored: SearchOptions) -> SearchOptions:
         """Return these options for a run searched with ``stored``, whose starting policies stay.
@@ -191,7 +172,7 @@ class SearchOptions(BaseModel):
         """
         self.check_resumes(stored)
         start = (*stored.start, *(data for data in self.start if data not in stored.start))
-        return self.model_copy(update={"start": start})
+        return dataclasses.replace(self, start=start)
 
     def check_resumes(self, stored: SearchOptions) -> None:
         """Check that a run searched with ``stored`` can go on with these options.
@@ -201,31 +182,44 @@ class SearchOptions(BaseModel):
         """
         mine, theirs = self.to_dict(), stored.to_dict()
         differences = [
-            f"{name} is {mine[name]!r}, in the run {theirs[name]!r}"
-            for name in mine
-            if name not in MAY_CHANGE_ON_RESUME and mine[name] != theirs[name]
+            f"{field.name} is {mine[field.name]!r}, in the run {theirs[field.name]!r}"
+            for field in option_fields(type(self))
+            if not field.may_change and mine[field.name] != theirs[field.name]
         ]
         if differences:
             raise different_run(differences)
 
 
+def options_of(task: str | Task, values: Mapping[str, Any]) -> SearchOptions:
+    """Return the options of a search of ``task``, which may be one that nothing but an object names.
+
+    Raises:
+        InputError: an option is unknown or cannot be used.
+    """
+    name = task if isinstance(task, str) else task.reference or task.name
+    return SearchOptions.of({**values, "task": name})
+
+
 def different_run(differences: list[str]) -> RunFolderError:
     """Return the error of a resume whose ``differences`` from the run it would go on with are named."""
+    may_change = ", ".join(field.name for field in option_fields(SearchOptions) if field.may_change)
     return RunFolderError(
         describe(
             f"the run cannot be resumed: {'; '.join(differences)}",
             expected="what the run was started with",
-            remedy=f"Restore it, or start a new run in another folder. ({', '.join(MAY_CHANGE_ON_RESUME)} may change.)",
+            remedy=f"Restore it, or start a new run in another folder. ({may_change} may change.)",
         )
     )
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, options: type[SearchOptions] = SearchOptions) -> dict[str, Any]:
     """Read a YAML file of search options; its keys may be written with hyphens, and ``out`` is allowed among them.
 
     Raises:
         InputError: the file cannot be read, is no mapping, or has an unknown key (near names are suggested).
     """
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -233,7 +227,7 @@ def read_config(path: Path) -> dict[str, Any]:
             describe(
                 f"config {path} cannot be read ({error})",
                 expected="a YAML file of search options",
-                remedy="Correct it.",
+                remedy="Check the path, and that each line reads `option: value`.",
             )
         ) from error
     if not isinstance(content, Mapping):
@@ -241,30 +235,10 @@ def read_config(path: Path) -> dict[str, Any]:
             describe(
                 f"config {path} holds a {type(content).__name__}",
                 expected="`option: value` lines",
-                remedy="Correct it.",
+                remedy="Write one option on each line, such as `trials: 100`.",
             )
         )
-    return {_option_name(str(key), path): value for key, value in content.items()}
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of ``90s``, ``30m``, ``2h``, ``1h30m`` or a bare number of seconds.
-
-    Raises:
-        InputError: the text has another form, or is not above zero.
-    """
-    compact = text.strip().replace(" ", "")
-    parts = list(_DURATION.finditer(compact))
-    if parts and "".join(p.group() for p in parts) == compact:
-        seconds = sum(float(p["number"]) * _UNITS[p["unit"]] for p in parts)
-    else:
-        try:
-            seconds = float(compact)
-        except ValueError:
-            seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise InputError(describe(f"budget {text!r}", expected="a time such as 90s, 30m or 2h", remedy="Correct it."))
-    return seconds
+    return {_option_name(str(key), path, options): value for key, value in content.items()}
 
 
 def available_cores() -> int:
@@ -274,32 +248,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _names(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    if isinstance(value, (list, tuple)):
-        return [name for item in value for name in _names(str(item))]
-    raise InputError(describe(f"{value!r}", expected="names, separated by commas or as a list", remedy="Correct it."))
-
-
-def _option_name(key: str, path: Path) -> str:
+def _option_name(key: str, path: Path, options: type[SearchOptions]) -> str:
     name = key.replace("-", "_")
-    name = _KEY_ALIASES.get(name, name)
-    known = (*SearchOptions.model_fields, *_CONFIG_ONLY)
+    fields = option_fields(options)
+    name = {alias: field.name for field in fields for alias in field.aliases}.get(name, name)
+    known = (*(field.name for field in fields), *_CONFIG_ONLY)
     if name not in known:
         raise unknown_name(f"option in {path}:", key, known)
     return name
-
-
-def _input_error(error: ValidationError) -> InputError:
-    first = error.errors()[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):
-        return cause
-    name = ".".join(str(part) for part in first["loc"]) or "options"
-    if first["type"] == "extra_forbidden":
-        return unknown_name("option", name, SearchOptions.model_fields)
-    if first["type"] == "missing":
-        return InputError(describe(f"no {name}", expected=f"a value for {name}", remedy="Give one."))
-    expected = first["msg"].removeprefix("Input should be ")
-    return InputError(describe(f"{name} {first['input']!r}", expected=expected, remedy="Correct it."))

@@ -161,7 +161,7 @@ class RunInfo:
         content = read_json(path)
         content.pop("version")
         try:
-            content["options"] = SearchOptions(**content["options"])
+            content["options"] = SearchOptions.of(content["options"])
             content["constraints"] = tuple(content["constraints"])
             content["dense"] = DenseNetwork(**content["dense"])
             content["graph"] = GraphSummary.from_dict(content["graph"])

@@ -300,11 +300,11 @@ class Session:
         self._events.write("calibration", text=text)
 
     def _executor(self) -> Executor:
-        if self.options.workers == 1:
-            settings = ExecutorSettings(lambda: self.evaluator, 1, self.options.threads_per_worker)
-            return EXECUTORS.get("in-process")(settings)
-        settings = ExecutorSettings(self.subject.factory, self.options.workers, self.options.threads_per_worker)
-        return EXECUTORS.get("processes")(settings)
+        options = self.options
+        settings = ExecutorSettings(
+            self.subject.factory, options.workers, options.threads_per_worker, evaluator=self.evaluator
+        )
+        return EXECUTORS.get(options.executor)(settings)
 
 
 @dataclasses.dataclass

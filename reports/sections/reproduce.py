@@ -39,7 +39,11 @@ def reproduce(run: Run) -> dict[str, Any]:
     ]
     return {
         "commands": commands,
-        "options": [{"name": n, "value": _option(run, n, v)} for n, v in info.options if v not in (None, ())],
+        "options": [
+            {"name": name, "value": _option(run, name, value)}
+            for name, value in info.options.to_dict().items()
+            if value not in (None, [])
+        ],
         "versions": sorted(info.versions.items()),
         "fingerprints": sorted(info.fingerprints.items()),
     }
@@ -67,22 +71,14 @@ def _named(run: Run, value: Any) -> Any:
 def search_command(run: Run) -> str:
     """Return the command line that runs the same search into a new folder, without the options left at default."""
     options = run.info.options
-    words = ["espalier", "search", run.info.task_reference or run.info.task_name]
-    for name, field in type(options).model_fields.items():
-        value = getattr(options, name)
-        if name != "task" and (name in _ALWAYS or value != field.default):
-            words += _words(run, name, value)
-    return " ".join(shlex.quote(word) for word in [*words, "--out", f"{run.path}-again"])
-
-
-def _words(run: Run, name: str, value: Any) -> list[str]:
-    if value is None:
-        return []
-    if name == "start":
-        return [word for path in _given_paths(run) for word in ("--start", str(path))]
-    if name == "constraints":
-        return [word for constraint in _named(run, value) for word in ("--constraint", _shown(constraint))]
-    return [f"--{name}", _shown(_named(run, value))]
+    words = options.words(
+        always=_ALWAYS,
+        objectives=_named(run, options.objectives),
+        constraints=_named(run, [str(constraint) for constraint in options.parsed_constraints]),
+        start=_given_paths(run),
+    )
+    reference = run.info.task_reference or run.info.task_name
+    return shlex.join(["espalier", "search", reference, *words, "--out", f"{run.path}-again"])
 
 
 def _given_paths(run: Run) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import EXECUTORS, Completion, EvaluatorFactory, Executor, ExecutorSettings
 from .in_process import InProcessExecutor
+from .local import local_executor
 from .processes import ProcessExecutor
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "ExecutorSettings",
     "InProcessExecutor",
     "ProcessExecutor",
+    "local_executor",
 ]

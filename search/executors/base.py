@@ -50,6 +50,8 @@ class ExecutorSettings:
     workers: int
     threads: int
     """Per worker."""
+    evaluator: Evaluator | None = None
+    """One that this process has made already, for an executor that evaluates here."""
 
 
 EXECUTORS: Registry[Callable[[ExecutorSettings], Executor]] = Registry("executor")

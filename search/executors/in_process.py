@@ -15,7 +15,7 @@ class InProcessExecutor:
     def __init__(self, settings: ExecutorSettings) -> None:
         self._factory = settings.factory
         self._threads = settings.threads
-        self._evaluator: Evaluator | None = None
+        self._evaluator: Evaluator | None = settings.evaluator
         self._waiting: deque[EvaluationRequest] = deque()
 
     def submit(self, request: EvaluationRequest) -> None:

@@ -80,8 +80,8 @@ def test_an_interrupted_and_resumed_search(search, tmp_path):
 
 
 def test_a_search_with_two_workers(search, monkeypatch):
-    monkeypatch.setitem(EXECUTORS._entries, "processes", InterleavingExecutor)
-    check("workers", search(trials=200, budget=60.0, workers=2, seed=2, patience=40))
+    monkeypatch.setitem(EXECUTORS._entries, "interleaving", InterleavingExecutor)
+    check("workers", search(trials=200, budget=60.0, workers=2, seed=2, patience=40, executor="interleaving"))
 
 
 def check(name, run):

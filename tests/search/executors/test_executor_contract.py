@@ -29,7 +29,7 @@ class TestProcessExecutor(ProcessExecutorContract):
 
 
 def test_registered_names():
-    assert EXECUTORS.names() == ("in-process", "processes")
+    assert EXECUTORS.names() == ("in-process", "local", "processes")
     with pytest.raises(UnknownNameError, match="processes"):
         EXECUTORS.get("process")
 
