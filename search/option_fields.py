@@ -13,6 +13,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 Kind = Literal["text", "whole", "switch", "names", "repeated"]
@@ -40,7 +41,7 @@ class OptionField:
     aliases: tuple[str, ...]
     """Other names that a config file may use."""
     may_change: bool
-    """Whether a resumed run may be given another value: it says how long and with what it runs, not what it searches."""
+    """Whether a resumed run may be given another value: it says how long and with what it runs, not what is found."""
     required: bool
 
     @property
@@ -121,7 +122,7 @@ def _docstrings(cls: type) -> Iterator[tuple[str, str]]:
         return
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     body = definition.body if isinstance(definition, ast.ClassDef) else []
-    for before, after in zip(body, body[1:], strict=False):
+    for before, after in pairwise(body):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and is_text:
             yield before.target.id, " ".join(str(after.value.value).split())  # pyright: ignore[reportAttributeAccessIssue]
