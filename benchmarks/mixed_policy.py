@@ -51,7 +51,7 @@ def mixes_all(configuration: Configuration) -> bool:
 
 def row(run: Run, configuration: Configuration) -> dict[str, Any]:
     """Return one line of the table."""
-    origin = next(t.origin for t in run.trials if t.number == configuration.trial)
+    origin = next(str(t.origin) for t in run.trials if t.number == configuration.trial)
     types = sorted({c.type for c in configuration.policy.choices.values()} - {"none"})
     head = {"trial": configuration.trial, "origin": origin, "precision": configuration.policy.precision}
     metrics = {name: configuration.metrics.get(name) for name in COLUMNS[4:]}

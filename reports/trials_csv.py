@@ -66,7 +66,7 @@ def _union(names: Iterable[Iterable[str]]) -> list[str]:
 def _head(trial: TrialRecord) -> list[Any]:
     c = trial.configuration
     training = [None, None, None] if c is None else [c.samples, c.inherited_samples, c.ancestor]
-    return [trial.number, trial.state, trial.origin, trial.reason, *training, trial.rung]
+    return [trial.number, trial.state, str(trial.origin), trial.reason, *training, trial.rung]
 
 
 def _metrics(trial: TrialRecord, names: list[str]) -> list[Any]:

@@ -30,6 +30,7 @@ _PRECISION = "precision"
 class Coarse:
     """A proposal: the values of the space's own parameters, and what the trial is to remember."""
 
+    resolution: str
     values: Mapping[str, Value]
     attributes: Mapping[str, Any]
 
@@ -73,7 +74,7 @@ class CoarseProposals:
                 study.add_trial(_told(trial, distributions))
         found = study.ask(dict(distributions)).params
         policy = replace(resolution.policy(found), precision=str(found.get(_PRECISION, self.space.precisions[0])))
-        return Coarse(self.space.values(policy), {RESOLUTION: resolution.name, COARSE_VALUES: found})
+        return Coarse(resolution.name, self.space.values(policy), {RESOLUTION: resolution.name, COARSE_VALUES: found})
 
     def _distributions(self, resolution: Resolution) -> Mapping[str, BaseDistribution]:
         if len(self.space.precisions) == 1:

@@ -22,8 +22,6 @@ from .ledger import Ledger
 from .options import SearchOptions
 from .training_log import Training, network_of
 
-LAST_STEP = "last step"
-"""First words of the origin of its trials."""
 _NUDGE = 0.01
 """Share of the dense score by which a member's is raised, to see what that adds."""
 _LEAST_DEFICIT = 0.02

@@ -14,13 +14,14 @@ from optuna.trial import Trial, TrialState
 
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace, Value
-from .coarse_proposals import RESOLUTION, CoarseProposals
+from .coarse_proposals import CoarseProposals
 from .distributions import check_values, distributions, draw
 from .fidelity_ladder import Promotion
-from .last_step import LAST_STEP, MoreTraining
+from .last_step import MoreTraining
 from .ledger import Ledger
+from .origin import Origin, OriginKind
 from .screen import CostScreen
-from .starting_points import DENSE, GIVEN, PATH, StartingPoint
+from .starting_points import StartingPoint
 from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RETRY_OF, RUNG
 
 MAX_DUPLICATES = 10
@@ -28,8 +29,6 @@ MAX_DUPLICATES = 10
 MAX_REJECTIONS = 20
 """How many candidates in a row may be turned down for their predicted cost before one is evaluated all the same: it
 tells the sampler, which learns nothing from those turned down, where not to look."""
-_ALWAYS = (DENSE, GIVEN, PATH)
-"""First words of starting points that are evaluated whatever they are predicted to cost, and in full at once."""
 MAX_DRAWS = 1000
 """How many random draws in a row may be known before the space counts as exhausted."""
 
@@ -118,7 +117,7 @@ class Proposer:
             elif rejections < MAX_REJECTIONS and self._is_rejected(trial, policy):
                 rejections += 1
             else:
-                if self._ledger.ladder.is_used and not _comes_first(_origin(trial)):
+                if self._ledger.ladder.is_used and not _origin(trial).comes_first:
                     trial.set_user_attr(RUNG, 0)
                 return Proposal(trial, policy)
         return None
@@ -126,30 +125,30 @@ class Proposer:
     def comes_first(self, in_flight: Collection[Proposal]) -> bool:
         """Return whether what is proposed next goes before candidates that could climb."""
         point = self._next_point({p.policy.key for p in in_flight})
-        return self.has_queued or (point is not None and _comes_first(point.origin))
+        return self.has_queued or (point is not None and point.origin.comes_first)
 
     def climb(self, promotion: Promotion) -> Proposal:
         """Return a trial that takes an earlier candidate up to a rung."""
         self._ledger.ladder.climb(promotion)
-        origin = f"rung {promotion.rung}, trial {promotion.member.trial}"
-        trial = self._again(promotion.member.policy, {ORIGIN: origin, RUNG: promotion.rung})
+        origin = Origin(OriginKind.RUNG, detail=str(promotion.rung), trial=promotion.member.trial)
+        trial = self._again(promotion.member.policy, origin, {RUNG: promotion.rung})
         return Proposal(trial, promotion.member.policy, promotion=promotion)
 
     def further(self, training: MoreTraining) -> Proposal:
         """Return a trial that trains on what an earlier one has trained."""
-        trial = self._again(training.policy, {ORIGIN: f"{LAST_STEP}, trial {training.member.trial}"})
+        trial = self._again(training.policy, Origin(OriginKind.LAST_STEP, trial=training.member.trial), {})
         return Proposal(trial, training.policy, training)
 
-    def _again(self, policy: Policy, attributes: Mapping[str, Any]) -> Trial:
+    def _again(self, policy: Policy, origin: Origin, attributes: Mapping[str, Any]) -> Trial:
         values = check_values(self._space.values(policy), self._space)
-        self._study.enqueue_trial(values, user_attrs=dict(attributes))
+        self._study.enqueue_trial(values, user_attrs={ORIGIN: origin.to_dict(), **attributes})
         # The study hands out what was queued first: what a killed search left may still be there.
-        while not self._is_that(trial := self._study.ask(self._distributions), policy, attributes):
+        while not self._is_that(trial := self._study.ask(self._distributions), policy, origin):
             self._settle(trial)
         return trial
 
-    def _is_that(self, trial: Trial, policy: Policy, attributes: Mapping[str, Any]) -> bool:
-        alike = RETRY_OF not in trial.user_attrs and _origin(trial) == attributes[ORIGIN]
+    def _is_that(self, trial: Trial, policy: Policy, origin: Origin) -> bool:
+        alike = RETRY_OF not in trial.user_attrs and _origin(trial) == origin
         return alike and self._space.policy(trial.params).key == policy.key
 
     def _settle(self, trial: Trial) -> None:
@@ -195,7 +194,7 @@ class Proposer:
         if point is not None:
             self._enqueue(self._space.values(point.policy), point.origin)
         elif not self._queued and self._coarse is not None and (found := self._coarse.next()) is not None:
-            self._enqueue(found.values, str(found.attributes[RESOLUTION]), found.attributes)
+            self._enqueue(found.values, Origin(OriginKind.COARSE, found.resolution), found.attributes)
         self._queued = max(0, self._queued - 1)
         return self._study.ask(self._distributions)
 
@@ -213,9 +212,11 @@ class Proposer:
         return next((p for p in self._starting_points if not (under_way and p.policy.key in self._path)), None)
 
     def _enqueue(
-        self, values: Mapping[str, Value], origin: str, attributes: Mapping[str, Any] = MappingProxyType({})
+        self, values: Mapping[str, Value], origin: Origin, attributes: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
-        self._study.enqueue_trial(check_values(values, self._space), user_attrs={ORIGIN: origin, **attributes})
+        self._study.enqueue_trial(
+            check_values(values, self._space), user_attrs={ORIGIN: origin.to_dict(), **attributes}
+        )
         self._queued += 1
 
     def _is_new(self, point: StartingPoint, queued: list[Any]) -> bool:
@@ -233,7 +234,7 @@ class Proposer:
         return False
 
     def _is_rejected(self, trial: Trial, policy: Policy) -> bool:
-        if (always := _comes_first(_origin(trial))) and self._path:
+        if (always := _origin(trial).comes_first) and self._path:
             return False
         if (screen := self._screen()) is None:
             return False
@@ -247,7 +248,7 @@ class Proposer:
     def _enqueue_unseen(self, running: dict[Any, int]) -> bool:
         values = self._unseen(running)
         if values is not None:
-            self._enqueue(values, "random")
+            self._enqueue(values, Origin(OriginKind.RANDOM))
         return values is not None
 
     def _unseen(self, running: dict[Any, int]) -> dict[str, Value] | None:
@@ -259,9 +260,5 @@ class Proposer:
         return None
 
 
-def _origin(trial: Trial) -> str:
-    return str(trial.user_attrs.get(ORIGIN, ""))
-
-
-def _comes_first(origin: str) -> bool:
-    return origin.partition(" ")[0] in _ALWAYS
+def _origin(trial: Trial) -> Origin:
+    return Origin.from_stored(trial.user_attrs.get(ORIGIN))

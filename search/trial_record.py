@@ -15,6 +15,7 @@ from ..evaluators.configuration import Configuration
 from ..evaluators.request import Evaluation
 from ..jsonfile import read_json
 from ..spaces.policy import Policy
+from .origin import Origin
 
 State = Literal["complete", "failed", "duplicate", "abandoned", "rejected", "running"]
 
@@ -40,9 +41,9 @@ class TrialRecord:
     """``duplicate``: its policy was evaluated before (``duplicate_of``) and not again; ``abandoned``: its search was
     killed or interrupted meanwhile, and its policy is tried again by a later trial; ``rejected``: it was predicted not
     to pay, and not evaluated."""
-    origin: str
-    """``dense``, ``path 1``, ``uniform 0.5``, ``given 1`` (by the user), ``rung 1, trial 12``, ``last step, trial 4``,
-    ``level and temperature``, ``stages`` or ``sampler``."""
+    origin: Origin
+    """As a text ``dense``, ``path 1``, ``uniform 0.5``, ``given 1`` (by the user), ``rung 1, trial 12``, ``last step,
+    trial 4``, ``level and temperature``, ``stages`` or ``sampler``."""
     configuration: Configuration | None
     """``None`` unless complete."""
     reason: str | None
@@ -74,7 +75,7 @@ class TrialRecord:
         return cls(
             number=trial.number,
             state=state,
-            origin=attributes.get(ORIGIN, "sampler"),
+            origin=Origin.from_stored(attributes.get(ORIGIN)),
             configuration=read_configuration(trial.number, evaluation, folder) if complete and evaluation else None,
             reason=reason_of(trial),
             started=_epoch(trial.datetime_start),

@@ -22,7 +22,7 @@ def ladder(run: Run) -> list[dict[str, Any]]:
 
 
 def _row(trials: list[TrialRecord], rung: int) -> dict[str, Any]:
-    accuracies = {t.number: _accuracy(t) for t in trials if t.rung == rung}
+    accuracies: dict[int | None, float | None] = {t.number: _accuracy(t) for t in trials if t.rung == rung}
     climbed = [(accuracies.get(_from(t)), _accuracy(t)) for t in trials if t.rung == rung + 1]
     pairs = [(before, after) for before, after in climbed if before is not None and after is not None]
     rank = rank_correlation([before for before, _ in pairs], [after for _, after in pairs])
@@ -37,7 +37,7 @@ def _row(trials: list[TrialRecord], rung: int) -> dict[str, Any]:
 
 def _samples(trials: list[TrialRecord], rung: int) -> int:
     """Return the training of their own that the candidates of a rung have had."""
-    known = {t.number: t for t in trials}
+    known: dict[int | None, TrialRecord] = {t.number: t for t in trials}
     total = 0
     found = next((t for t in trials if t.rung == rung), None)
     while found is not None and found.configuration is not None:
@@ -46,9 +46,9 @@ def _samples(trials: list[TrialRecord], rung: int) -> int:
     return total
 
 
-def _from(trial: TrialRecord) -> int:
-    """Return the trial of the rung below: the last word of ``rung 1, trial 12``."""
-    return int(trial.origin.split()[-1])
+def _from(trial: TrialRecord) -> int | None:
+    """Return the trial of the rung below."""
+    return trial.origin.trial
 
 
 def _accuracy(trial: TrialRecord) -> float | None:

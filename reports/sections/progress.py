@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.front import Front
@@ -29,7 +28,7 @@ def progress(run: Run) -> dict[str, Any]:
             for n, v in run.front.reference_point.items()
         ],
         "states": sorted(Counter(t.state for t in run.trials).items()),
-        "origins": sorted(Counter(_origin(t.origin) for t in run.trials).items()),
+        "origins": sorted(Counter(t.origin.family for t in run.trials).items()),
         "failures": failures.most_common(),
         "seconds": [{"step": s, "text": fmt.duration(v)} for s, v in seconds.most_common()],
         "wall": fmt.duration(max(times) - min(times)) if times else fmt.NOT_MEASURED,
@@ -59,8 +58,3 @@ def hypervolume_series(run: Run) -> list[dict[str, Any]]:
         elapsed = None if start is None or trial.finished is None else trial.finished - start
         series.append({"trial": trial.number, "value": front.hypervolume, "seconds": elapsed})
     return series
-
-
-def _origin(origin: str) -> str:
-    """Return where a trial comes from: ``uniform 0.50`` is one of the ``uniform`` starting points."""
-    return " ".join(takewhile(str.isalpha, origin.replace(",", " ,").split()))

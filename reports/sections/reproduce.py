@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ...evaluators.measure import ACCURACY
 from ...evaluators.objectives import SCORE
 from ...evaluators.task_loading import is_built_in
+from ...search.origin import OriginKind
 from .choice import export_command
 
 if TYPE_CHECKING:
     from ...search.run_folder import Run
 
 _PICK = "knee"
-_GIVEN = "given"
-"""First word of the origin of trials that the user brought."""
 _ALWAYS = ("device", "trials", "seed")
 
 
@@ -82,7 +81,7 @@ def search_command(run: Run) -> str:
 
 
 def _given_paths(run: Run) -> list[Path]:
-    given = [t.number for t in run.trials if t.origin.split(" ")[0] == _GIVEN]
+    given = [t.number for t in run.trials if t.origin.kind is OriginKind.GIVEN]
     return [path for path in map(run.policy_path, given) if path.exists()]
 
 

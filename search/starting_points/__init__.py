@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...spaces.policy import Policy
+from ..origin import Origin, OriginKind
 from .base import Known, Ladder, StartingPoint
 from .global_ranking import global_ladder
 from .knapsack import knapsack_ladder
@@ -14,14 +15,7 @@ from .threshold import threshold_sweep
 from .uniform import uniform_ladder
 from .zeroing import zeroing_ladders
 
-__all__ = ["DENSE", "GIVEN", "LADDERS", "PATH", "Known", "StartingPoint", "starting_points"]
-
-DENSE = "dense"
-"""Origin of the network as it is: fine-tuned like every candidate, it is what they are compared with."""
-GIVEN = "given"
-"""First word of the origin of a policy that the user brought."""
-PATH = "path"
-"""First word of the origin of a network of the path."""
+__all__ = ["LADDERS", "Known", "StartingPoint", "starting_points"]
 
 LADDERS: tuple[Ladder, ...] = (
     knapsack_ladder,
@@ -46,13 +40,16 @@ def starting_points(
     space = known.space
     points: dict[Policy, StartingPoint] = {}
     for number, policy in enumerate(given, start=1):
-        points.setdefault(policy, StartingPoint(f"{GIVEN} {number}", policy))
-    dense = [StartingPoint(DENSE, Policy.dense(space.graph))]
-    shrinking = [StartingPoint(f"{PATH} {number}", policy) for number, policy in enumerate(path, start=1)]
+        points.setdefault(policy, StartingPoint(Origin(OriginKind.GIVEN, detail=str(number)), policy))
+    dense = [StartingPoint(Origin(OriginKind.DENSE), Policy.dense(space.graph))]
+    shrinking = [
+        StartingPoint(Origin(OriginKind.PATH, detail=str(number)), policy)
+        for number, policy in enumerate(path, start=1)
+    ]
     for kind in (dense, shrinking, *(ladder(known) for ladder in LADDERS)):
         for point in kind:
             for precision in space.precisions:
-                origin = point.origin if precision == "fp32" else f"{point.origin} {precision}"
+                origin = replace(point.origin, precision=precision)
                 inside = space.policy(space.values(replace(point.policy, precision=precision)))
                 points.setdefault(inside, StartingPoint(origin, inside))
     return tuple(points.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
+from ..origin import Origin, OriginKind
 from ..sensitivity_table import SensitivityTable
 
 
@@ -14,8 +15,14 @@ from ..sensitivity_table import SensitivityTable
 class StartingPoint:
     """A policy to try, and where it comes from."""
 
-    origin: str
+    origin: Origin
     policy: Policy
+
+    @classmethod
+    def of_method(cls, name: str, level: str | float, policy: Policy) -> StartingPoint:
+        """Return a point of a published method at one of its levels."""
+        detail = level if isinstance(level, str) else f"{level:.3g}"
+        return cls(Origin(OriginKind.METHOD, name, detail), policy)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def global_ladder(known: Known) -> Iterable[StartingPoint]:
     scores = sorted(score for each in known.importance.values() for score in each)
     for share in SHARES if scores else ():
         threshold = scores[round(share * len(scores))]
-        yield StartingPoint(f"global ranking {share:.3g}", _above(known, threshold))
+        yield StartingPoint.of_method("global ranking", share, _above(known, threshold))
 
 
 def _above(known: Known, threshold: float) -> Policy:

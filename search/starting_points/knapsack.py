@@ -15,4 +15,4 @@ def knapsack_ladder(known: Known) -> Iterable[StartingPoint]:
     steps = tuple(walk(known.space, known.table))
     places = {round(i * (len(steps) - 1) / max(1, NETWORKS - 1)) for i in range(NETWORKS)} if steps else set()
     for place in sorted(places):
-        yield StartingPoint(f"knapsack {steps[place].cost:.3g}", steps[place].policy)
+        yield StartingPoint.of_method("knapsack", steps[place].cost, steps[place].policy)

@@ -25,7 +25,7 @@ def threshold_sweep(known: Known) -> Iterable[StartingPoint]:
     for wanted in COSTS:
         target = floor + wanted * (1 - floor)
         loss, chosen = min(networks, key=lambda each: abs(told_cost(each[1]) - target))
-        yield StartingPoint(f"threshold {loss:.3g}", chosen_policy(known.space, chosen))
+        yield StartingPoint.of_method("threshold", loss, chosen_policy(known.space, chosen))
 
 
 def _below(known: Known, threshold: float) -> Mapping[str, Step]:

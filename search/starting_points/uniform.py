@@ -18,4 +18,4 @@ def uniform_ladder(known: Known) -> Iterable[StartingPoint]:
         policy = Policy.uniform(
             space.graph, sparsity, criterion=space.criteria[0], channel_multiple=space.channel_multiple
         )
-        yield StartingPoint(f"uniform {sparsity:.3g}", policy)
+        yield StartingPoint.of_method("uniform", sparsity, policy)

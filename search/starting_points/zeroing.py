@@ -16,4 +16,4 @@ def zeroing_ladders(known: Known) -> Iterable[StartingPoint]:
         for index in (most - 1, 0) if most else ():
             policy = space.uniform(kind, index)
             words = next(PRUNING_TYPES.get(kind).words(c) for c in policy.choices.values() if c.type == kind)
-            yield StartingPoint(f"uniform {words}", policy)
+            yield StartingPoint.of_method("uniform", words, policy)

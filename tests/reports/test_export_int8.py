@@ -46,9 +46,9 @@ def exported(mixed_run, member, tmp_path_factory):
 
 
 def test_both_precisions_are_tried_and_told_apart(mixed_run) -> None:
-    origins = [trial.origin for trial in mixed_run.trials]
+    origins = [str(trial.origin) for trial in mixed_run.trials]
     assert origins[:4] == ["dense", "dense int8", "path 1", "path 1 int8"]
-    by_origin = {t.origin: t.configuration for t in mixed_run.trials}
+    by_origin = {str(t.origin): t.configuration for t in mixed_run.trials}
     fp32, int8 = by_origin["path 1"], by_origin["path 1 int8"]
     assert fp32.policy.choices == int8.policy.choices
     assert int8.metrics["size_bytes"] < 0.5 * fp32.metrics["size_bytes"]

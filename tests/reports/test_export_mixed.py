@@ -110,7 +110,7 @@ def test_a_policy_of_ones_own_of_all_kinds_is_searched_exported_and_verified_on_
         precision=("fp32", "int8"),
         start=[own],
     )
-    assert [t.origin for t in run.trials] == ["given 1", "dense"]
+    assert [str(t.origin) for t in run.trials] == ["given 1", "dense"]
     member = next(c for c in run.front.configurations if c.trial == 0)
     assert member.policy == own
     assert member.metrics["size_bytes"] < member.metrics["dense_size_bytes"]

@@ -149,9 +149,9 @@ def check_climbs(run: Run) -> None:
     known = {c.trial: c for c in run.configurations}
     levels = rungs(run.info.samples)
     for trial in (t for t in run.trials if t.rung and t.configuration is not None):
-        before = known[int(trial.origin.split()[-1])]
+        before = known[int(str(trial.origin).split()[-1])]
         found = known[trial.number]
-        assert trial.origin.startswith(f"rung {trial.rung}, trial ")
+        assert str(trial.origin).startswith(f"rung {trial.rung}, trial ")
         assert found.policy == before.policy
         if before.samples:
             assert (found.ancestor, found.inherited_samples) == (before.trial, before.seen_samples)
@@ -174,16 +174,16 @@ def test_no_more_climb_than_one_in_three_and_the_front(run: Run):
 def test_all_that_was_asked_for_is_tried_and_only_the_front_keeps_weights(run: Run):
     assert len({c.policy.key for c in run.configurations}) == 14
     kept = {int(path.stem) for path in (run.path / "weights").iterdir()}
-    path = {t.number for t in run.trials if t.origin.startswith("path")}
+    path = {t.number for t in run.trials if str(t.origin).startswith("path")}
     assert kept - path == {c.trial for c in run.search_front.configurations} - path
 
 
 def test_a_run_goes_on_where_its_ladder_stood(run: Run, tiny_task: str):
-    climbed = {t.number: t.origin for t in run.trials if t.rung}
+    climbed = {t.number: str(t.origin) for t in run.trials if t.rung}
     again = run_search(tiny_task, out=run.path, trials=16, threads=1, objectives="accuracy,size", resume=True)
     assert len({c.policy.key for c in again.configurations}) == 16
-    origins = [t.origin for t in again.trials if t.rung]
-    assert climbed.items() <= {t.number: t.origin for t in again.trials if t.rung}.items()
+    origins = [str(t.origin) for t in again.trials if t.rung]
+    assert climbed.items() <= {t.number: str(t.origin) for t in again.trials if t.rung}.items()
     assert len(origins) == len(set(origins))
 
 

@@ -45,7 +45,7 @@ def test_a_policy_comes_from_a_file_its_content_or_itself(tmp_path):
 def test_given_policies_are_tried_first_and_say_so(tmp_path):
     other = Policy.from_kept(GRAPH, {"layer0": 16, "layer1": 5})
     run = search(tmp_path, OWN, other)
-    assert [t.origin for t in run.trials[:3]] == ["given 1", "given 2", "dense"]
+    assert [str(t.origin) for t in run.trials[:3]] == ["given 1", "given 2", "dense"]
     assert run.trials[0].configuration.policy == OWN
     # What was not named is whole.
     assert run.trials[1].configuration.policy.choices["layer0"] == Choice.keep_all(16)
@@ -55,7 +55,7 @@ def test_given_policies_are_tried_first_and_say_so(tmp_path):
 def test_a_given_policy_that_is_a_starting_point_already_is_tried_once(tmp_path):
     half = Policy.uniform(GRAPH, 0.5)
     points = starting_points(Known(space()), (half, OWN, half))
-    assert [p.origin for p in points][:3] == ["given 1", "given 2", "dense"]
+    assert [str(p.origin) for p in points][:3] == ["given 1", "given 2", "dense"]
     assert len({p.policy for p in points}) == len(points)
 
 
@@ -84,17 +84,17 @@ def test_a_resumed_run_keeps_its_policies_and_takes_further_ones(tmp_path):
         SearchOptions(task="analytic", seed=3).going_on_from(stored)
     search(tmp_path, OWN, trials=3)
     run = search(tmp_path, OWN, other, trials=5, resume=True)
-    assert [t.origin for t in run.trials].count("given 1") == 1
-    assert next(t for t in run.trials if t.origin == "given 2").configuration.policy == other
+    assert [str(t.origin) for t in run.trials].count("given 1") == 1
+    assert next(t for t in run.trials if str(t.origin) == "given 2").configuration.policy == other
 
 
 def test_a_search_of_a_task_goes_on_from_another_runs_policy(tmp_path):
     options = {"trials": 2, "samples": 0, "objectives": "macs", "threads": 1}
     first = run_search("digits", out=tmp_path / "first", **options)
     half = first.trials[1]
-    assert half.origin == "uniform 0.5"
+    assert str(half.origin) == "uniform 0.5"
     second = run_search("digits", out=tmp_path / "second", start=[first.policy_path(half.number)], **options)
-    assert second.trials[0].origin == "given 1"
+    assert str(second.trials[0].origin) == "given 1"
     assert second.trials[0].configuration.policy == half.configuration.policy
     again = run_search("digits", out=tmp_path / "second", resume=True, **{**options, "trials": 3})
     assert open_run(again.path).info.options.start == (half.configuration.policy.to_dict(),)

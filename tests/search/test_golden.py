@@ -95,7 +95,7 @@ def check(name, run):
 def lines(run):
     """Return what is to stay as it is: each trial, and the front."""
     for trial in run.trials:
-        found = {"trial": trial.number, "state": trial.state, "origin": trial.origin}
+        found = {"trial": trial.number, "state": trial.state, "origin": str(trial.origin)}
         if (configuration := trial.configuration) is not None:
             policy = json.loads(run.policy_path(trial.number).read_text())
             found |= {

@@ -22,7 +22,7 @@ BY_SIZE = {"objectives": "accuracy,size", "threads": 1, "clock": time.process_ti
 
 
 def continuing(run: Run) -> list[TrialRecord]:
-    return [t for t in run.trials if t.origin.startswith("last step, trial ") and t.configuration is not None]
+    return [t for t in run.trials if str(t.origin).startswith("last step, trial ") and t.configuration is not None]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_members_of_the_front_are_trained_on_from_their_own_weights(run: Run):
     assert trials
     for trial in trials:
         found = known[trial.number]
-        before = known[int(trial.origin.split()[-1])]
+        before = known[int(str(trial.origin).split()[-1])]
         assert found.policy == before.policy
         assert found.ancestor == before.trial
         assert found.inherited_samples == before.seen_samples
@@ -46,7 +46,7 @@ def test_members_of_the_front_are_trained_on_from_their_own_weights(run: Run):
 
 def test_no_new_network_is_begun_once_members_are_trained_on(run: Run):
     first = min(t.number for t in continuing(run))
-    assert all(t.origin.startswith("last step") for t in run.trials if t.number > first)
+    assert all(str(t.origin).startswith("last step") for t in run.trials if t.number > first)
 
 
 def test_a_run_that_was_trained_on_can_be_resumed(run: Run, tiny_task: str):
@@ -68,7 +68,7 @@ def test_what_fails_when_it_is_trained_on_is_tried_once_and_loses_nothing(
 
     monkeypatch.setattr(TaskEvaluator, "evaluate", failing)
     run = run_search(tiny_task, out=tmp_path / "run", budget=8.0, trials=500, **BY_SIZE)
-    failed = [t.origin for t in run.trials if t.state == "failed"]
+    failed = [str(t.origin) for t in run.trials if t.state == "failed"]
     assert failed
     assert len(failed) == len(set(failed))
     assert all(origin.startswith(("last step, trial ", "rung ")) for origin in failed)

@@ -120,11 +120,11 @@ def test_every_sampler_proposes_at_both_precisions(sampler: str):
 
 
 def points(table: SensitivityTable = TABLE, **known) -> dict[str, tuple[int, ...]]:
-    return {p.origin: kept(p.policy) for p in starting_points(Known(SPACE, table, **known))}
+    return {str(p.origin): kept(p.policy) for p in starting_points(Known(SPACE, table, **known))}
 
 
 def test_one_threshold_prunes_each_group_as_far_as_it_loses_no_more():
-    swept = {point.origin: kept(point.policy) for point in threshold_sweep(Known(SPACE, TABLE))}
+    swept = {str(point.origin): kept(point.policy) for point in threshold_sweep(Known(SPACE, TABLE))}
     # Costs from 0.49 to 1: a half of that is nearest to 0.72 (a loss of 0.2), a quarter to 0.63 (0.6).
     assert swept == {"threshold 0.2": (32, 48, 64), "threshold 0.02": (48, 64, 64), "threshold 0.6": (16, 48, 64)}
 

@@ -32,14 +32,14 @@ def test_a_search_evaluates_as_many_distinct_policies_as_asked(search, sampler):
 
 def test_starting_points_come_first_dense_then_from_the_middle(search):
     run = search(trials=10)
-    assert [t.origin for t in run.trials[:5]] == [
+    assert [str(t.origin) for t in run.trials[:5]] == [
         "dense",
         "uniform 0.5",
         "uniform 0.25",
         "uniform 0.75",
         "uniform 0.125",
     ]
-    assert run.trials[9].origin == "sampler"
+    assert str(run.trials[9].origin) == "sampler"
     assert run.trials[0].configuration.metrics["accuracy"] == DENSE_ACCURACY
 
 

@@ -56,7 +56,7 @@ def test_what_is_drawn_lies_in_the_space(seed, multiple):
 def test_starting_points_are_distinct_and_lie_in_the_space():
     space = SearchSpace(analytic_graph(16, 32), channel_multiple=8)
     points = starting_points(Known(space))
-    assert [p.origin for p in points] == ["dense", "uniform 0.5", "uniform 0.25", "uniform 0.75", "uniform 0.125"]
+    assert [str(p.origin) for p in points] == ["dense", "uniform 0.5", "uniform 0.25", "uniform 0.75", "uniform 0.125"]
     kept = [tuple(choice.kept for choice in p.policy.choices.values()) for p in points]
     assert kept == [(16, 32), (8, 16), (8, 24), (8, 8), (16, 24)]
 
