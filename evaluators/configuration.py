@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..spaces.policy import Policy
+from .evaluation import Evaluation, Metrics
 from .objectives import Constraint
 
 
@@ -16,22 +17,44 @@ class Configuration:
 
     trial: int
     policy: Policy
-    metrics: Mapping[str, float | None]
-    """``accuracy``, ``train_accuracy``, ``accuracy_recalibrated``, ``latency_ms``, ``size_bytes``, ``macs``,
-    ``params``, ``peak_memory_bytes`` and, where known, ``energy_mj`` and ``test_accuracy``; ``None`` is unknown."""
-    latency_source: str
-    """``measured``, ``learned`` or ``roofline``."""
-    latency_error: float
-    """Half the width of the latency's interval, as a fraction of the latency."""
-    samples: int
-    """Fidelity: how many training samples the network saw after it was pruned."""
-    inherited_samples: int = field(default=0, kw_only=True)
-    """How many the weights that it started from had seen before, since the dense network."""
-    ancestor: int | None = field(default=None, kw_only=True)
-    """The trial that these weights are of; ``None`` is the dense network."""
+    evaluation: Evaluation
     weights: str | None = None
     """Path of its weights inside the run folder; ``None`` where they were not kept."""
     tags: tuple[str, ...] = field(default=())
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its numbers."""
+        return self.evaluation.metrics
+
+    @property
+    def latency_source(self) -> str:
+        """Where the latency is from."""
+        return self.evaluation.latency_source
+
+    @property
+    def latency_error(self) -> float:
+        """Half the width of the latency's interval, as a fraction of the latency."""
+        return self.evaluation.latency_error
+
+    @property
+    def samples(self) -> int:
+        """Fidelity: how many training samples the network saw after it was pruned."""
+        return self.evaluation.samples
+
+    @property
+    def inherited_samples(self) -> int:
+        """How many the weights that it started from had seen before, since the dense network."""
+        return self.evaluation.inherited_samples
+
+    @property
+    def ancestor(self) -> int | None:
+        """The trial that these weights are of; ``None`` is the dense network."""
+        return self.evaluation.ancestor
+
+    def with_metrics(self, metrics: Metrics) -> Configuration:
+        """Return it with some metrics replaced or added."""
+        return dataclasses.replace(self, evaluation=self.evaluation.with_metrics(metrics))
 
     @property
     def seen_samples(self) -> int:

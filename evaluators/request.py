@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..spaces.policy import Policy
+from .evaluation import Evaluation, Metrics
 from .hardware.base import LayerCost
 
 
@@ -46,24 +46,6 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a policy is worth."""
-
-    metrics: Mapping[str, float | None]
-    """See :class:`~espalier.evaluators.configuration.Configuration`."""
-    latency_source: str
-    latency_error: float
-    samples: int
-    """Training samples of its own."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time by step: ``prune``, ``train``, ``validate``, ``cost``."""
-    inherited_samples: int = 0
-    """Training samples that the weights it started from had seen since the dense network."""
-    ancestor: int | None = None
-    """The trial that these weights are of."""
-
-
-@dataclass(frozen=True)
 class FinishRequest:
     """A member of the front whose final numbers are wanted."""
 
@@ -78,12 +60,15 @@ class FinishedNetwork:
 
     trial: int | None
     """``None`` is the dense network, as it was brought."""
-    metrics: Mapping[str, float | None]
-    latency_source: str
-    latency_error: float
-    layers: tuple[LayerCost, ...]
+    evaluation: Evaluation
+    layers: tuple[LayerCost, ...] = ()
     int8_sha256: str | None = None
     """Digest of the int8 file that the numbers are of; ``None`` at fp32."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its numbers."""
+        return self.evaluation.metrics
 
 
 class Evaluator(Protocol):

@@ -21,6 +21,7 @@ from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
 from .batch_norm import recalibrate
 from .data import as_network_input, batches, several
+from .evaluation import Evaluation
 from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
 from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
@@ -32,7 +33,7 @@ from .onnx_network import Deployed, deploy
 from .output_check import OutputCheck
 from .quantisation import digest
 from .ranking_samples import ranking_samples
-from .request import Ancestor, Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from .request import Ancestor, EvaluationRequest, FinishedNetwork, FinishRequest
 from .scored_network import ScoredNetworks
 from .scoring import score, validation_loss
 from .sparse_size import with_sparse_size
@@ -289,7 +290,7 @@ class TaskEvaluator:
         layers = self.cost_model.profile(found.model, self.task.example_input, precision=precision, onnx=found.onnx)
         metrics |= cost_metrics(cost)
         file = None if found.onnx is None else digest(found.onnx)
-        return FinishedNetwork(trial, metrics, cost.source, cost.latency_error, layers, file)
+        return FinishedNetwork(trial, Evaluation(metrics, cost.source, cost.latency_error), layers, file)
 
     def _file(self, scored: Deployed, policy: Policy) -> bytes | None:
         """Return the file that was scored, if it is the one that runs on the device: some run int8 alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +127,8 @@ def _beside(run: Run, baseline: Baseline) -> tuple[Configuration, ...]:
     They were measured later, beside the same dense network: what that took then and now puts them right.
     """
     then, now = run.dense.metrics.get("latency_ms"), baseline.finished[None].metrics.get("latency_ms")
-    factor = then / now if then and now and baseline.finished[None].latency_source == "measured" else 1.0
-    return tuple(dataclasses.replace(c, metrics=_scaled(c.metrics, factor)) for c in baseline.configurations)
+    factor = then / now if then and now and baseline.finished[None].evaluation.latency_source == "measured" else 1.0
+    return tuple(c.with_metrics(_scaled(c.metrics, factor)) for c in baseline.configurations)
 
 
 def _scaled(metrics: Mapping[str, float | None], factor: float) -> dict[str, float | None]:

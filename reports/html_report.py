@@ -79,7 +79,7 @@ def _conditions(run: Run) -> list[dict[str, str]]:
         "Threads": str(options.threads_per_worker) + (" (per worker)" if options.workers > 1 else ""),
         "Workers": str(options.workers),
         "Precision": ", ".join(options.precision),
-        "Dense latency": latency_words(dense.latency_source, dense.latency_error),
+        "Dense latency": latency_words(dense.evaluation.latency_source, dense.evaluation.latency_error),
         "Fidelity": f"{fidelity_words(run)} of fine-tuning",
         "Metric": run.measure.words,
         **_training(run),

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..errors import InputError, RunFolderError, describe
 from ..evaluators.configuration import Configuration
-from ..evaluators.request import Evaluation, FinishedNetwork
+from ..evaluators.evaluation import Evaluation
+from ..evaluators.request import FinishedNetwork
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Policy
 from .finished_networks import read_finished, with_final_numbers
 from .spending import Spending
-from .trial_record import evaluation_to_dict, weights_name
+from .trial_record import weights_name
 
 FOLDER = "baselines"
 BASELINE = "baseline.json"
@@ -40,7 +41,7 @@ class Level:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        evaluation = None if self.evaluation is None else evaluation_to_dict(self.evaluation)
+        evaluation = None if self.evaluation is None else self.evaluation.to_dict()
         return {**vars(self), "policy": self.policy.to_dict(), "evaluation": evaluation}
 
     @classmethod
@@ -124,13 +125,4 @@ def read_baselines(run: Path) -> tuple[Baseline, ...]:
 
 
 def _configuration(level: Level, evaluation: Evaluation) -> Configuration:
-    return Configuration(
-        level.number,
-        level.policy,
-        evaluation.metrics,
-        evaluation.latency_source,
-        evaluation.latency_error,
-        evaluation.samples,
-        inherited_samples=evaluation.inherited_samples,
-        ancestor=evaluation.ancestor,
-    )
+    return Configuration(level.number, level.policy, evaluation)

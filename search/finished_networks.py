@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunFolderError, describe
 from ..evaluators.configuration import Configuration
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.hardware.base import LayerCost
 from ..evaluators.request import FinishedNetwork
 from ..jsonfile import read_json, write_json
@@ -22,10 +24,7 @@ def read_finished(folder: Path) -> dict[int | None, FinishedNetwork]:
         return {}
     try:
         entries = read_json(path)["networks"]
-        networks = [
-            FinishedNetwork(**{**entry, "layers": tuple(LayerCost(**layer) for layer in entry["layers"])})
-            for entry in entries
-        ]
+        networks = [_network(entry) for entry in entries]
     except (KeyError, TypeError) as error:
         raise RunFolderError(
             describe(
@@ -37,8 +36,7 @@ def read_finished(folder: Path) -> dict[int | None, FinishedNetwork]:
 
 def write_finished(folder: Path, networks: Iterable[FinishedNetwork]) -> None:
     """Write ``finished.json`` atomically."""
-    entries = [{**vars(n), "metrics": dict(n.metrics), "layers": [vars(layer) for layer in n.layers]} for n in networks]
-    write_json(folder / FINISHED, {"version": 1, "networks": entries})
+    write_json(folder / FINISHED, {"version": 1, "networks": [_entry(network) for network in networks]})
 
 
 def with_final_numbers(configuration: Configuration, finished: Mapping[int | None, FinishedNetwork]) -> Configuration:
@@ -46,9 +44,16 @@ def with_final_numbers(configuration: Configuration, finished: Mapping[int | Non
     final = finished.get(configuration.trial)
     if final is None:
         return configuration
-    return dataclasses.replace(
-        configuration,
-        metrics={**configuration.metrics, **final.metrics},
-        latency_source=final.latency_source,
-        latency_error=final.latency_error,
-    )
+    return dataclasses.replace(configuration, evaluation=configuration.evaluation.with_final(final.evaluation))
+
+
+def _entry(network: FinishedNetwork) -> dict[str, Any]:
+    layers = [vars(layer) for layer in network.layers]
+    rest = {"layers": layers, "int8_sha256": network.int8_sha256}
+    return {"trial": network.trial, **network.evaluation.numbers(), **rest}
+
+
+def _network(entry: Mapping[str, Any]) -> FinishedNetwork:
+    layers = tuple(LayerCost(**layer) for layer in entry["layers"])
+    evaluation = Evaluation(entry["metrics"], entry["latency_source"], entry["latency_error"])
+    return FinishedNetwork(entry["trial"], evaluation, layers, entry.get("int8_sha256"))

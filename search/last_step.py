@@ -171,7 +171,7 @@ class LastStep:
         if score is None or not best:
             return 0.0
         raised_score = self.measure.improved(score, _NUDGE * abs(best))
-        better = replace(member, metrics={**member.metrics, SCORE: raised_score})
+        better = member.with_metrics({SCORE: raised_score})
         raised = self._hypervolume(tuple(better if m is member else m for m in members))
         deficit = max(_LEAST_DEFICIT, self.measure.loss(score, best) / abs(best))
         return max(0.0, raised - self._hypervolume(members)) * math.sqrt(deficit)

@@ -13,9 +13,10 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluators.configuration import Configuration
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import SCORE, Constraint, Objective
-from ..evaluators.request import Ancestor, Evaluation
+from ..evaluators.request import Ancestor
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
@@ -30,7 +31,6 @@ from .trial_record import (
     REASON,
     RUNG,
     evaluation_of,
-    evaluation_to_dict,
     policy_name,
     reason_of,
     state_of,
@@ -123,7 +123,7 @@ class Ledger:
         if reason is not None or evaluation is None:
             return self._fail(trial, policy, reason or "no evaluation")
         values = self._constrain(trial, evaluation.metrics)
-        trial.set_user_attr(EVALUATION, evaluation_to_dict(evaluation))
+        trial.set_user_attr(EVALUATION, evaluation.to_dict())
         self._study.tell(trial, values)
         outcome, dropped = self._remember(trial.number, policy, evaluation, trial.user_attrs.get(RUNG))
         for number in dropped:
@@ -232,16 +232,7 @@ class Ledger:
         outcome = self._better(self._outcomes.get(policy.key), Outcome(number, evaluation.metrics, None))
         self._outcomes[policy.key] = outcome
         self.trainings.add(policy, evaluation)
-        configuration = Configuration(
-            number,
-            policy,
-            evaluation.metrics,
-            evaluation.latency_source,
-            evaluation.latency_error,
-            evaluation.samples,
-            inherited_samples=evaluation.inherited_samples,
-            ancestor=evaluation.ancestor,
-        )
+        configuration = Configuration(number, policy, evaluation)
         if policy.key in self._path:
             self._ancestors[number] = configuration
         if rung is not None:

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.hardware.device import load_device
 from ..evaluators.hardware.instruction_set import instruction_set
 from ..evaluators.measure import measured
 from ..evaluators.quantisation import Recipe
-from ..evaluators.request import Evaluation
 from .attainable import check_constraints, check_objectives
 from .options import SearchOptions
-from .run_info import DenseNetwork, GraphSummary, RunInfo, installed_versions
+from .run_info import GraphSummary, RunInfo, installed_versions
 from .subject import SearchEvaluator, Subject
 
 
@@ -55,6 +55,6 @@ def quantisation_of(options: SearchOptions) -> dict[str, Any] | None:
     return Recipe.of(load_device(options.device).quantisation_scheme).to_dict()
 
 
-def _dense_network(dense: Evaluation) -> DenseNetwork:
+def _dense_network(dense: Evaluation) -> Evaluation:
     metrics = {name: None if value is None else float(value) for name, value in dense.metrics.items()}
-    return DenseNetwork(metrics, dense.latency_source, float(dense.latency_error))
+    return Evaluation(metrics, dense.latency_source, float(dense.latency_error))

@@ -16,6 +16,7 @@ import optuna
 
 from ..errors import RunFolderError, describe
 from ..evaluators.configuration import Configuration
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.front import Front
 from ..evaluators.measure import Measure
 from ..evaluators.objectives import Constraint, Objective
@@ -28,7 +29,7 @@ from .baseline_record import Baseline, read_baselines
 from .event_log import DOUBT_EVENT, LOG, EventLog
 from .finished_networks import FINISHED, read_finished, with_final_numbers, write_finished
 from .options import SearchOptions
-from .run_info import DenseNetwork, FrozenSummary, GraphSummary, GroupSummary, RunInfo
+from .run_info import FrozenSummary, GraphSummary, GroupSummary, RunInfo
 from .trial_record import TrialRecord, policy_name, weights_name
 
 FRONT = "front.json"
@@ -40,7 +41,6 @@ __all__ = [
     "Audit",
     "AuditedNetwork",
     "Baseline",
-    "DenseNetwork",
     "FrozenSummary",
     "GraphSummary",
     "GroupSummary",
@@ -107,13 +107,10 @@ class Run:
         return read_finished(self.path)
 
     @property
-    def dense(self) -> DenseNetwork:
+    def dense(self) -> Evaluation:
         """The network as it was brought, with final numbers where there are any."""
         final = self.finished.get(None)
-        if final is None:
-            return self.info.dense
-        metrics = {**self.info.dense.metrics, **final.metrics}
-        return DenseNetwork(metrics, final.latency_source, final.latency_error)
+        return self.info.dense if final is None else self.info.dense.with_final(final.evaluation)
 
     @cached_property
     def front(self) -> Front:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, RunFolderError, describe
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import Constraint, Objective
 from ..jsonfile import read_json, write_json
@@ -75,15 +76,6 @@ class GraphSummary:
 
 
 @dataclass(frozen=True)
-class DenseNetwork:
-    """The network as it was brought, measured before the search."""
-
-    metrics: Mapping[str, float | None]
-    latency_source: str
-    latency_error: float
-
-
-@dataclass(frozen=True)
 class RunInfo:
     """What a run searches, with what, and where it started from."""
 
@@ -103,7 +95,8 @@ class RunInfo:
     created: str
     """ISO 8601, UTC."""
     study_name: str
-    dense: DenseNetwork
+    dense: Evaluation
+    """The network as it was brought, measured before the search."""
     graph: GraphSummary
     quantisation: Mapping[str, Any] | None = None
     """How int8 files are made from weights and training data; ``None`` where the run searches no int8."""
@@ -143,7 +136,7 @@ class RunInfo:
         del plain["says_metric"]
         plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())
         plain.update(fingerprints=dict(self.fingerprints), constraints=list(self.constraints))
-        plain.update(dense={**vars(self.dense), "metrics": dict(self.dense.metrics)})
+        plain.update(dense=self.dense.numbers())
         return {"version": 1, **plain}
 
     def write(self, folder: Path) -> None:
@@ -163,7 +156,7 @@ class RunInfo:
         try:
             content["options"] = SearchOptions.of(content["options"])
             content["constraints"] = tuple(content["constraints"])
-            content["dense"] = DenseNetwork(**content["dense"])
+            content["dense"] = Evaluation(**content["dense"])
             content["graph"] = GraphSummary.from_dict(content["graph"])
             content["says_metric"] = content.get("metric") is not None
             content["metric"] = Measure.from_dict(content.get("metric"))

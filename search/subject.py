@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InputError, describe
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.example_inputs import example_inputs
 from ..evaluators.export_check import check_export
 from ..evaluators.fidelity import default_samples
@@ -20,7 +21,7 @@ from ..evaluators.int8_notice import int8_notice
 from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Constraint, objective
 from ..evaluators.ranking_samples import ranking_samples
-from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
 from ..evaluators.task import Task
 from ..evaluators.task_checks import check_task, data_fingerprint
 from ..evaluators.task_evaluator import TaskEvaluator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..evaluators.request import Evaluation
+from ..evaluators.evaluation import Evaluation
 from ..spaces.policy import Policy
 
 

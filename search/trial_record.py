@@ -12,7 +12,7 @@ import optuna
 
 from ..errors import InputError, RunFolderError, describe
 from ..evaluators.configuration import Configuration
-from ..evaluators.request import Evaluation
+from ..evaluators.evaluation import Evaluation
 from ..jsonfile import read_json
 from ..spaces.policy import Policy
 from .origin import Origin
@@ -116,31 +116,13 @@ def evaluation_of(trial: optuna.trial.FrozenTrial) -> Evaluation | None:
     return None if stored is None else Evaluation(**stored)
 
 
-def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Return ``evaluation`` as plain data, its numbers Python's own (Optuna's attributes take no NumPy scalars)."""
-    return {
-        "metrics": {name: None if value is None else _plain(value) for name, value in evaluation.metrics.items()},
-        "latency_source": evaluation.latency_source,
-        "latency_error": float(evaluation.latency_error),
-        "samples": int(evaluation.samples),
-        "inherited_samples": int(evaluation.inherited_samples),
-        "ancestor": evaluation.ancestor,
-        "seconds": {step: round(float(seconds), 6) for step, seconds in evaluation.seconds.items()},
-    }
-
-
 def read_configuration(number: int, evaluation: Evaluation, folder: Path) -> Configuration:
     """Return the configuration of trial ``number``; its weights are named where their file exists."""
     weights = weights_name(number)
     return Configuration(
         trial=number,
         policy=read_policy(folder / policy_name(number)),
-        metrics=evaluation.metrics,
-        latency_source=evaluation.latency_source,
-        latency_error=evaluation.latency_error,
-        samples=evaluation.samples,
-        inherited_samples=evaluation.inherited_samples,
-        ancestor=evaluation.ancestor,
+        evaluation=evaluation,
         weights=weights if (folder / weights).exists() else None,
     )
 
@@ -175,10 +157,6 @@ def _abandoned(attributes: Mapping[str, Any]) -> bool:
     # Nobody is left to write a reason for a trial that died with its search.
     died = REASON not in attributes and attributes.get(RETRIES, 0) < MAX_RETRIES
     return died or bool(attributes.get(ABANDONED))
-
-
-def _plain(value: float) -> float | int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
 
 
 def _epoch(moment: datetime | None) -> float | None:

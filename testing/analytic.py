@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import EvaluationError
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.objectives import Constraint
-from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
 from ..jsonfile import write_text
 from ..search.subject import Subject
 from ..spaces.groups import Graph, Group
@@ -83,7 +84,7 @@ class AnalyticEvaluator:
     def _finished(self, trial: int | None, policy: Policy) -> FinishedNetwork:
         accuracy = self.accuracy(policy)
         metrics = {"accuracy": accuracy, "test_accuracy": accuracy - 0.01, **self._costs(policy)}
-        return FinishedNetwork(trial, metrics, "roofline", 0.1, ())
+        return FinishedNetwork(trial, Evaluation(metrics, "roofline", 0.1))
 
     def accuracy(self, policy: Policy) -> float:
         """Return the accuracy of a policy, however long it was trained."""

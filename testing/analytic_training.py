@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluators.cost_prediction import PredictedCost
+from ..evaluators.evaluation import Evaluation
 from ..evaluators.objectives import Constraint
-from ..evaluators.request import Evaluation, EvaluationRequest, FinishedNetwork, FinishRequest
+from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
 from ..search.executors import Completion, ExecutorSettings
 from ..search.executors.base import carry_out
 from ..search.screen import CostScreen

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from ..errors import EvaluationError
-from ..evaluators.request import Evaluation, EvaluationRequest, Evaluator
+from ..evaluators.evaluation import Evaluation
+from ..evaluators.request import EvaluationRequest, Evaluator
 from ..search.executors import Executor, ExecutorSettings
 from ..spaces.policy import Policy
 from .analytic import AnalyticEvaluator, analytic_graph

@@ -31,8 +31,10 @@ def gain(run: Run) -> dict[str, Any]:
             for name in _TABLE
             if _worth_a_row(name, networks)
         ],
-        "dense_latency": latency_words(dense.latency_source, dense.latency_error),
-        "pick_latency": latency_words(picks[0].latency_source, picks[0].latency_error) if picks else None,
+        "dense_latency": latency_words(dense.evaluation.latency_source, dense.evaluation.latency_error),
+        "pick_latency": latency_words(picks[0].evaluation.latency_source, picks[0].evaluation.latency_error)
+        if picks
+        else None,
         "sparse": _encoded(networks),
         "validation": fmt.label("accuracy", run.measure),
         "test": fmt.inline("test_accuracy", run.measure),

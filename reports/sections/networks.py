@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
+from ...evaluators.evaluation import Evaluation, Metrics
 from ...evaluators.front import PICKS
 from ...evaluators.measure import ACCURACY, Measure
 from .. import formatting as fmt
@@ -43,13 +44,16 @@ class Network:
     name: str
     trial: int | None
     tags: tuple[str, ...]
-    metrics: Mapping[str, float | None]
-    latency_source: str
-    latency_error: float
+    evaluation: Evaluation
     precision: str = ""
     """What its numbers are at; empty where all are at fp32."""
     measure: Measure = ACCURACY
     """What its score is."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its numbers."""
+        return self.evaluation.metrics
 
     @property
     def gap(self) -> float | None:
@@ -64,11 +68,7 @@ class Network:
 
 def dense_network(run: Run) -> Network:
     """Return the network as it was brought, with its final numbers where they exist."""
-    dense = run.dense
-    words = run_precision(run, "fp32")
-    return Network(
-        "Dense", None, (), dense.metrics, dense.latency_source, dense.latency_error, words, measure=run.measure
-    )
+    return Network("Dense", None, (), run.dense, run_precision(run, "fp32"), measure=run.measure)
 
 
 def network(run: Run, configuration: Configuration) -> Network:
@@ -77,9 +77,7 @@ def network(run: Run, configuration: Configuration) -> Network:
         tag_words(configuration.tags, run.measure) or f"Trial {configuration.trial}",
         configuration.trial,
         configuration.tags,
-        configuration.metrics,
-        configuration.latency_source,
-        configuration.latency_error,
+        configuration.evaluation,
         precision_words(run, configuration),
         run.measure,
     )

@@ -17,7 +17,7 @@ def on_device(run: Run) -> list[dict[str, Any]]:
     """Return one entry for each device whose timings were imported: a line for each network, and how many agree."""
     claims = {c.trial: (c.metrics.get("latency_ms"), c.latency_error) for c in run.configurations}
     dense = dense_network(run)
-    named = {None: (dense.metrics.get("latency_ms"), dense.latency_error), **claims}
+    named = {None: (dense.metrics.get("latency_ms"), dense.evaluation.latency_error), **claims}
     return [_device(timings, named) for timings in read_timings(run)]
 
 

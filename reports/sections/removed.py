@@ -25,7 +25,7 @@ def removed(run: Run) -> dict[str, Any]:
         "groups": [{"name": g.name, "of": g.channels} for g in groups],
         "frozen": [{"name": f.name, "channels": f.channels, "reason": f.reason} for f in run.graph_summary.frozen],
         "members": [_member(c, run, dense) for c in run.front.configurations],
-        "dense_source": None if dense is None else latency_words(dense.latency_source, None),
+        "dense_source": None if dense is None else latency_words(dense.evaluation.latency_source, None),
     }
 
 

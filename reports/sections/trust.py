@@ -60,7 +60,7 @@ def latency_agreement(run: Run) -> dict[str, Any]:
         "largest": fmt.percent(max(differences), 1) if pairs else None,
         "rank": _correlation(rank),
         "search_source": _sources(list(searched.values())),
-        "measured": any(n.latency_source == "measured" for n in run.finished.values()),
+        "measured": any(n.evaluation.latency_source == "measured" for n in run.finished.values()),
         "final_source": _sources([n for n in run.finished.values() if n.trial is not None]),
     }
 
@@ -141,15 +141,15 @@ def _pair(before: Configuration, after: FinishedNetwork) -> dict[str, Any] | Non
     searched, final = before.metrics.get("latency_ms"), after.metrics.get("latency_ms")
     if not searched or not final:
         return None
-    errors = {"before_error": before.latency_error, "after_error": after.latency_error}
+    errors = {"before_error": before.evaluation.latency_error, "after_error": after.evaluation.latency_error}
     return {"trial": before.trial, "before": searched, "after": final, **errors}
 
 
 def _sources(networks: Sequence[Configuration | FinishedNetwork]) -> str:
     """Return where the latencies come from, with the largest error of each source."""
     errors: dict[str, float] = {}
-    for c in networks:
-        errors[c.latency_source] = max(errors.get(c.latency_source, 0.0), c.latency_error)
+    for found in (network.evaluation for network in networks):
+        errors[found.latency_source] = max(errors.get(found.latency_source, 0.0), found.latency_error)
     return "; ".join(latency_words(source, error) for source, error in errors.items()) or fmt.NOT_MEASURED
 
 

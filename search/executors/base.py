@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...errors import EspalierError, text_of
-from ...evaluators.request import Evaluation, EvaluationRequest, Evaluator
+from ...evaluators.evaluation import Evaluation
+from ...evaluators.request import EvaluationRequest, Evaluator
 from ...registry import Registry
 
 EvaluatorFactory = Callable[[], Evaluator]

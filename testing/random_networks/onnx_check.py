@@ -57,7 +57,7 @@ def _run(model: nn.Module, example: torch.Tensor) -> tuple[list[Written], torch.
     """Return the outputs, and the head's scores that any index among them ranks."""
     assert isinstance(model, RandomNetwork)
     seen: list[torch.Tensor] = []
-    handle = model.head.register_forward_hook(lambda _module, _inputs, scores: seen.append(scores))
+    handle = model.head.register_forward_hook(lambda _module, _inputs, scores: seen.append(scores))  # pyright: ignore[reportArgumentType]
     try:
         with torch.no_grad():
             return written(model.eval()(example)), seen[0]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from espalier.errors import InputError, UnknownNameError
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.front import PICKS, Front, knee
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.spaces.policy import Policy
@@ -20,7 +21,7 @@ def configuration(
     trial: int, accuracy: float | None, latency: float | None, size: float, **more: float
 ) -> Configuration:
     metrics = {"accuracy": accuracy, "latency_ms": latency, "size_bytes": size, **more}
-    return Configuration(trial, Policy("f", {}), metrics, "measured", 0.05, 100)
+    return Configuration(trial, Policy("f", {}), Evaluation(metrics, "measured", 0.05, 100))
 
 
 def front(*members: Configuration, constraints: tuple[str, ...] = (), names: str = "accuracy,latency,size") -> Front:

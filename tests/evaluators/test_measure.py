@@ -8,6 +8,7 @@ import pytest
 
 from espalier.errors import TaskError
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.front import Front
 from espalier.evaluators.measure import ACCURACY, Measure, measured
 from espalier.evaluators.metrics import Positions
@@ -21,7 +22,7 @@ POLICY = Policy("0", {})
 
 
 def configuration(trial: int, score: float, latency: float) -> Configuration:
-    return Configuration(trial, POLICY, {"accuracy": score, "latency_ms": latency}, "measured", 0.05, 100)
+    return Configuration(trial, POLICY, Evaluation({"accuracy": score, "latency_ms": latency}, "measured", 0.05, 100))
 
 
 def test_an_accuracy_improves_upwards():

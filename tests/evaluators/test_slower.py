@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.slower import keeps_more, slower_than
 from espalier.spaces.policy import Choice, Policy
 
@@ -12,7 +13,8 @@ def policy(precision: str = "fp32", **kept: int) -> Policy:
 
 
 def configuration(trial: int, latency: float, *, error: float = 0.1, **kept: int) -> Configuration:
-    return Configuration(trial, policy(**kept), {"latency_ms": latency, "accuracy": 0.5}, "measured", error, 0)
+    evaluation = Evaluation({"latency_ms": latency, "accuracy": 0.5}, "measured", error, 0)
+    return Configuration(trial, policy(**kept), evaluation)
 
 
 def test_keeping_more_is_of_every_group_at_one_precision() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import optuna
 
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.hardware.base import LayerCost
-from espalier.evaluators.request import Evaluation, FinishedNetwork
+from espalier.evaluators.request import FinishedNetwork
 from espalier.jsonfile import write_json
 from espalier.search import journal, trial_record
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import (
-    DenseNetwork,
     FrozenSummary,
     GraphSummary,
     GroupSummary,
@@ -137,7 +137,7 @@ def _info(
         fingerprints={"model": "f" * 64, "data": data_fingerprint},
         created="2026-03-01T09:00:00+00:00",
         study_name="espalier",
-        dense=DenseNetwork(DENSE, "measured", 0.03),
+        dense=Evaluation(DENSE, "measured", 0.03),
         graph=GraphSummary(groups, frozen),
     )
 
@@ -159,7 +159,7 @@ def _frozen(number: int, trial: Trial, info: RunInfo) -> optuna.trial.FrozenTria
         seconds = {"prune": 0.1, "train": 2.0, "validate": 0.3, "cost": 0.2}
         samples = info.samples if trial.samples is None else trial.samples
         evaluation = Evaluation(trial.metrics, "measured", 0.05, samples, seconds)
-        attributes[trial_record.EVALUATION] = trial_record.evaluation_to_dict(evaluation)
+        attributes[trial_record.EVALUATION] = evaluation.to_dict()
         values = [float(trial.metrics[o.name] or 0.0) for o in info.options.parsed_objectives]
         made = optuna.trial.create_trial(values=values, user_attrs=attributes)
     made.datetime_start = datetime.fromtimestamp(START + 10 * number)
@@ -170,7 +170,7 @@ def _frozen(number: int, trial: Trial, info: RunInfo) -> optuna.trial.FrozenTria
 def _finished(number: int | None, values: Mapping[str, float | None]) -> FinishedNetwork:
     latency = values["latency_ms"] or 0.0
     layers = tuple(LayerCost(name, "conv", 1000, 4000, latency * share) for name, share in _SHARES.items())
-    return FinishedNetwork(number, values, "measured", 0.02, layers)
+    return FinishedNetwork(number, Evaluation(values, "measured", 0.02), layers)
 
 
 _SHARES = {"stem.conv": 0.2, "stage1.0.conv1": 0.35, "stage2.0.conv1": 0.25, "stage3.0.conv1": 0.15, "fc": 0.05}

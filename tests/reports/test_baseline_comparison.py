@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from espalier.evaluators.request import Evaluation, FinishedNetwork
+from espalier.evaluators.evaluation import Evaluation
+from espalier.evaluators.request import FinishedNetwork
 from espalier.reports.baseline_comparison import compare_baselines, write_baselines_json
 from espalier.reports.html_report import render_report, report_html
 from espalier.reports.sections.baselines import baselines
@@ -42,8 +43,8 @@ def add(runs: ModuleType, run: Run, name: str, found: dict[int, tuple[float, flo
     folder.mkdir(parents=True)
     write_baseline(folder, Baseline(name, Spending(90.0, 5000, 7), levels))
     # The machine took twice as long for the dense network as at the end of the search.
-    dense = FinishedNetwork(None, runs.metrics(0.98, 0.82, 300), "measured", 0.02, ())
-    write_finished(folder, [dense, *(FinishedNetwork(n, m, "measured", 0.02, ()) for n, m in metrics.items())])
+    dense = FinishedNetwork(None, Evaluation(runs.metrics(0.98, 0.82, 300), "measured", 0.02))
+    write_finished(folder, [dense, *(FinishedNetwork(n, Evaluation(m, "measured", 0.02)) for n, m in metrics.items())])
     return open_run(run.path)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from espalier.errors import ConstraintError
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.objectives import Constraint, objective
 from espalier.reports.picks import answer, choose, parse_max_drop
 from espalier.spaces.policy import Policy
@@ -110,7 +111,7 @@ def test_without_latency_the_first_cost_objective_decides(runs: ModuleType, tmp_
 
 
 def test_a_metric_that_was_not_measured_misses() -> None:
-    known = Configuration(1, Policy("f", {}), {"accuracy": 0.9, "latency_ms": 1.0}, "measured", 0.05, 10)
+    known = Configuration(1, Policy("f", {}), Evaluation({"accuracy": 0.9, "latency_ms": 1.0}, "measured", 0.05, 10))
     wish = Constraint.parse("energy<=3")
     found = choose([known], [wish], ranked_by=objective("latency_ms"), dense={"accuracy": 0.9})
     assert not found.answered

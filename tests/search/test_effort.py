@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.objectives import objective
-from espalier.evaluators.request import Ancestor, Evaluation, batch_seed
+from espalier.evaluators.request import Ancestor, batch_seed
 from espalier.search.descent import Level
 from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
 from espalier.search.last_step import LastStep, MoreTraining, filled
@@ -146,7 +147,8 @@ def test_all_the_time_is_filled_and_none_taken_away(members: list[tuple[int, int
 
 
 def member(trial: int, policy: Policy, accuracy: float, latency_ms: float) -> Configuration:
-    return Configuration(trial, policy, {"accuracy": accuracy, "latency_ms": latency_ms}, "measured", 0.1, 100)
+    evaluation = Evaluation({"accuracy": accuracy, "latency_ms": latency_ms}, "measured", 0.1, 100)
+    return Configuration(trial, policy, evaluation)
 
 
 class KnownFront:

@@ -10,9 +10,10 @@ import pytest
 
 from espalier.errors import Interrupted
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.evaluators.pareto import crowding, ranks
-from espalier.evaluators.request import Evaluation, EvaluationRequest
+from espalier.evaluators.request import EvaluationRequest
 from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search import fidelity_ladder, shrinking_path
 from espalier.search.fidelity_ladder import FidelityLadder, Promotion, rungs
@@ -27,7 +28,8 @@ BOTH = objectives("accuracy,latency")
 
 def candidate(trial: int, accuracy: float, latency_ms: float) -> Configuration:
     policy = Policy.from_kept(GRAPH, {"layer0": 1 + trial})
-    return Configuration(trial, policy, {"accuracy": accuracy, "latency_ms": latency_ms}, "measured", 0.1, 0)
+    evaluation = Evaluation({"accuracy": accuracy, "latency_ms": latency_ms}, "measured", 0.1, 0)
+    return Configuration(trial, policy, evaluation)
 
 
 def ladder(*candidates: Configuration, rung: int = 0, **options) -> FidelityLadder:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from espalier.errors import EvaluationError
-from espalier.evaluators.request import Evaluation, EvaluationRequest
+from espalier.evaluators.evaluation import Evaluation
+from espalier.evaluators.request import EvaluationRequest
 from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search.last_step import LastStep
 from espalier.search.options import SearchOptions

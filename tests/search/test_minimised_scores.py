@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.measure import ACCURACY, Measure
 from espalier.evaluators.objectives import objectives
 from espalier.search.descent import Level
@@ -20,7 +21,8 @@ def policy(kept: int) -> Policy:
 
 
 def configuration(trial: int, score: float, latency: float) -> Configuration:
-    return Configuration(trial, policy(trial), {"accuracy": score, "latency_ms": latency}, "measured", 0.05, 100)
+    evaluation = Evaluation({"accuracy": score, "latency_ms": latency}, "measured", 0.05, 100)
+    return Configuration(trial, policy(trial), evaluation)
 
 
 @pytest.mark.parametrize(

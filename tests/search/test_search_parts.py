@@ -15,6 +15,7 @@ from rich.console import Console
 
 from espalier.errors import InputError
 from espalier.evaluators.configuration import Configuration
+from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.front import Front
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.search.distributions import check_values, distributions, draw
@@ -28,6 +29,7 @@ from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.testing.analytic import analytic_graph
 
+NAMES = ("accuracy", "latency_ms", "size_bytes")
 OBJECTIVES = objectives("accuracy,latency,size")
 
 
@@ -77,9 +79,7 @@ def test_samplers_are_seeded_by_how_far_the_run_is():
 def test_the_running_front_is_the_front_in_whatever_order_trials_end(points, shuffler):
     policy = Policy.dense(analytic_graph(8))
     configurations = [
-        Configuration(
-            i, policy, dict(zip(("accuracy", "latency_ms", "size_bytes"), p, strict=True)), "roofline", 0.0, 0
-        )
+        Configuration(i, policy, Evaluation(dict(zip(NAMES, p, strict=True)), "roofline", 0.0))
         for i, p in enumerate(points)
     ]
     constraints = (Constraint.parse("size_bytes<=2"),)
