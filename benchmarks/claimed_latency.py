@@ -25,7 +25,6 @@ from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.evaluators.threads import torch_threads
 from espalier.reports.export import task_of_run
 from espalier.search.run_folder import Run, open_run
-from espalier.spaces.rankings import Rankings
 from espalier.spaces.trace import trace
 
 HOLDS = 0.9
@@ -40,7 +39,7 @@ def fresh(run: Run) -> dict[int, float]:
     graph = trace(task.model().eval(), task.example_input, freeze=task.freeze)
     threads = run.info.options.threads_per_worker
     with torch_threads(threads):
-        evaluator = TaskEvaluator(task, graph, Rankings.from_dict(run.rankings), device, threads)
+        evaluator = TaskEvaluator(task, graph, run.rankings, device, threads)
         members = run.front.configurations
         models = [evaluator.dense_model]
         models += [evaluator.rebuild(c.policy, str(run.weights_path(c.trial))) for c in members]

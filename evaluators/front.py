@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..errors import InputError, describe, unknown_name
 from .configuration import Configuration
 from .measure import ACCURACY, Measure, measured
-from .objectives import SCORE, Constraint, Objective
+from .objectives import SCORE, Constraint, Objective, point_of
 from .pareto import Point, hypervolume, non_dominated
 
 PICKS = ("knee", "fastest", "smallest", "most-accurate")
@@ -145,7 +145,7 @@ def _known(configuration: Configuration, objective: Objective) -> bool:
 
 
 def _point(configuration: Configuration, objectives: tuple[Objective, ...]) -> Point:
-    return tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in objectives)
+    return point_of(objectives, configuration.metrics)
 
 
 def _by_cost(configuration: Configuration, objectives: tuple[Objective, ...]) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,6 +119,16 @@ class Constraint:
     def __str__(self) -> str:
         short = f"{self.bound:g}"
         return f"{self.objective.name}{self.operator}{short if float(short) == self.bound else repr(self.bound)}"
+
+
+def values_of(objectives: Iterable[Objective], metrics: Mapping[str, float | None]) -> list[float]:
+    """Return the metrics that are optimised, in the order of the objectives; all are known."""
+    return [float(metrics[objective.name] or 0.0) for objective in objectives]
+
+
+def point_of(objectives: Iterable[Objective], metrics: Mapping[str, float | None]) -> tuple[float, ...]:
+    """Return the same as a point of which less is better along every axis."""
+    return tuple(objective.sign * float(metrics[objective.name] or 0.0) for objective in objectives)
 
 
 def _number(text: str) -> float | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import EvaluationError, describe
-from ..spaces.inputs import call
+from ..spaces.inputs import call, separate_attention
 from .dynamic_axes import DynamicAxes
 from .hardware.recording import evaluating, tensors_in
 from .named_tensors import FlatNetwork, named_inputs, named_outputs
@@ -47,7 +46,7 @@ def export_onnx(model: nn.Module, example_input: Inputs, *, fast: bool = False) 
     Raises:
         EvaluationError: the network cannot be exported.
     """
-    with evaluating(model), torch.no_grad(), _plain_attention():
+    with evaluating(model), torch.no_grad(), separate_attention():
         try:
             subject, args, options = _call_of(model, example_input)
             outputs = list(tensors_in(options.pop("outputs")))
@@ -75,7 +74,7 @@ def export_dynamic_onnx(
     Raises:
         EvaluationError: the network cannot be exported.
     """
-    with evaluating(model), torch.no_grad(), _plain_attention():
+    with evaluating(model), torch.no_grad(), separate_attention():
         try:
             given, outputs = named_inputs(model, example_input), named_outputs(call(model, example_input))
             names = {name: f"{name}_output" if name in given else name for name in outputs}
@@ -243,17 +242,6 @@ def _dynamo(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) ->
 
 def _has_torchscript_exporter() -> bool:
     return "dynamic_axes" in inspect.signature(torch.onnx.export).parameters
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Have ``nn.MultiheadAttention`` compute by operators that ONNX knows, not by its fused kernel for inference."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _torchscript(model: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bytes:

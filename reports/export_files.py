@@ -109,11 +109,11 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
 
 def _rankings_of(subject: Subject) -> dict[str, Any]:
     """Return those of the run's rankings that the policy reads, so that the same channels are kept again."""
-    order = subject.run.rankings["order"]
-    kept: dict[str, dict[str, Any]] = {}
+    rankings = subject.run.rankings
+    kept: dict[str, dict[str, tuple[int, ...]]] = {}
     for group, choice in subject.configuration.policy.choices.items():
         if choice.criterion is not None and not PRUNING_TYPES.get(choice.type).zeroes:
-            kept.setdefault(choice.criterion, {})[group] = order[choice.criterion][group]
+            kept.setdefault(choice.criterion, {})[group] = rankings.of(choice.criterion, group)
     return {"version": 1, "order": kept}
 
 

@@ -127,7 +127,7 @@ def rebuild(manifest: Manifest, folder: Path, dense: nn.Module, examples: list[I
         dense,
         examples,
         policy,
-        rankings=read_json(folder / RANKINGS),
+        rankings=Rankings.from_dict(read_json(folder / RANKINGS)),
         freeze=manifest.freeze,
         weights=read_weights(folder / WEIGHTS),
         where=str(folder),
@@ -139,7 +139,7 @@ def rebuild_from(
     examples: list[Inputs],
     policy: Policy,
     *,
-    rankings: Mapping[str, Any],
+    rankings: Rankings,
     freeze: Sequence[str],
     weights: Mapping[str, torch.Tensor],
     where: str,
@@ -150,7 +150,7 @@ def rebuild_from(
         dense: the network that the policy prunes.
         examples: what the network is traced with.
         policy: what to remove.
-        rankings: the data of ``Rankings.to_dict()``: which channels were kept.
+        rankings: which channels were kept.
         freeze: the task's frozen layers.
         weights: parameters and buffers of the pruned network.
         where: the folder that they come from, for messages.
@@ -159,7 +159,7 @@ def rebuild_from(
         InputError: policy, rankings or weights are of another network.
     """
     graph = trace(dense, examples, freeze=freeze)
-    small = prune(dense, graph, policy, rankings=Rankings.from_dict(rankings))
+    small = prune(dense, graph, policy, rankings=rankings)
     _take_weights(small, weights, where)
     broken = broken_promises(small, graph, policy)
     if broken:

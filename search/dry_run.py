@@ -84,5 +84,5 @@ def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
         samples=subject.samples,
         evaluation_seconds=each,
         seconds=min(whole, limit) + beside,
-        climbs=climbs(options, rankings=bool(subject.rankings)),
+        climbs=climbs(options, rankings=subject.rankings is not None),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..evaluators.configuration import Configuration
-from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.objectives import Constraint, Objective, point_of
 from ..evaluators.pareto import Point, crowding, dominates, fronts
 from .effort import LEAST_SAMPLES
 from .options import SearchOptions
@@ -81,7 +81,7 @@ class FidelityLadder:
 
     def add(self, rung: int, configuration: Configuration) -> None:
         """Take in what a candidate came to at a rung."""
-        point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self.objectives)
+        point = point_of(self.objectives, configuration.metrics)
         costs = (configuration.metrics[o.name] for o in self.objectives if not o.is_score)
         cost = float(next(costs, None) or 0.0)
         entry = _Entry(configuration, point, math.log(cost) if cost > 0 else 0.0)

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ..evaluators.configuration import Configuration
 from ..evaluators.evaluation import Evaluation
 from ..evaluators.measure import ACCURACY, Measure, measured
-from ..evaluators.objectives import SCORE, Constraint, Objective
+from ..evaluators.objectives import SCORE, Constraint, Objective, values_of
 from ..evaluators.request import Ancestor
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
@@ -204,13 +204,13 @@ class Ledger:
         evaluation = evaluation_of(trial)
         if evaluation is None or not (self._folder / policy_name(trial.number)).exists():
             return False
-        self._study.tell(trial.number, [float(evaluation.metrics[o.name] or 0.0) for o in self._objectives])
+        self._study.tell(trial.number, values_of(self._objectives, evaluation.metrics))
         return True
 
     def _constrain(self, trial: Trial, metrics: Mapping[str, float | None]) -> list[float]:
         for constraint in self._constraints:
             trial.set_constraint(str(constraint), min(constraint.violation(metrics), _UNKNOWN_VIOLATION))
-        return [float(metrics[o.name] or 0.0) for o in self._objectives]
+        return values_of(self._objectives, metrics)
 
     def _defect(self, evaluation: Evaluation | None) -> str | None:
         for objective in self._objectives if evaluation else ():

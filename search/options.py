@@ -11,6 +11,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,12 +131,12 @@ class SearchOptions:
             raise InputError(describe("no task", expected="a value for task", remedy="Name what is to be pruned."))
         return cls(**values)
 
-    @property
+    @cached_property
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """The objectives as values."""
         return parse_objectives(self.objectives)
 
-    @property
+    @cached_property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as values."""
         return tuple(Constraint.parse(text) for text in self.constraints)

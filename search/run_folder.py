@@ -23,6 +23,7 @@ from ..evaluators.objectives import Constraint, Objective
 from ..evaluators.request import FinishedNetwork
 from ..evaluators.slower import slower_than
 from ..jsonfile import read_json, write_json
+from ..spaces.rankings import Rankings
 from . import journal
 from .audit_record import Audit, AuditedNetwork, read_audit
 from .baseline_record import Baseline, read_baselines
@@ -50,7 +51,9 @@ __all__ = [
     "TrialRecord",
     "open_run",
     "read_finished",
+    "read_rankings",
     "write_finished",
+    "write_rankings",
 ]
 
 
@@ -152,9 +155,9 @@ class Run:
         return path if path.exists() else None
 
     @cached_property
-    def rankings(self) -> Mapping[str, Any]:
-        """The order in which each group's channels are kept, by criterion: the data of ``Rankings.to_dict()``."""
-        return read_json(self.path / RANKINGS)["rankings"]
+    def rankings(self) -> Rankings:
+        """The order in which each group's channels are kept, by criterion; without any where nothing was ranked."""
+        return read_rankings(self.path) or Rankings({})
 
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -219,6 +222,30 @@ class Run:
             constraints=self.constraints,
             measure=self.measure,
         )
+
+
+def write_rankings(folder: Path, rankings: Rankings | None) -> None:
+    """Write ``rankings.json``; a run without rankings has an empty one."""
+    write_json(folder / RANKINGS, {"version": 1, "rankings": {} if rankings is None else rankings.to_dict()})
+
+
+def read_rankings(folder: Path) -> Rankings | None:
+    """Read ``rankings.json``; ``None`` where the run has no rankings.
+
+    Raises:
+        RunFolderError: it is absent, torn or malformed.
+    """
+    found = read_json(folder / RANKINGS).get("rankings")
+    try:
+        return Rankings.from_dict(found) if found else None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            describe(
+                f"{folder / RANKINGS} holds no rankings ({error!r})",
+                expected="what Espalier wrote",
+                remedy="Restore it from a copy.",
+            )
+        ) from error
 
 
 def open_run(path: str | Path) -> Run:

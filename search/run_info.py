@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -119,19 +120,19 @@ class RunInfo:
         """Digest of the task's data."""
         return self.fingerprints["data"]
 
-    @property
+    @cached_property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as values."""
         return tuple(Constraint.parse(text) for text in self.constraints)
 
-    @property
+    @cached_property
     def objectives(self) -> tuple[Objective, ...]:
         """What is optimised, the score in its own direction."""
         return measured(self.options.parsed_objectives, self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``run.json``."""
-        plain = dict(vars(self))
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain.update(metric=self.metric.to_dict())
         del plain["says_metric"]
         plain.update(options=self.options.to_dict(), versions=dict(self.versions), graph=self.graph.to_dict())

@@ -13,14 +13,13 @@ import optuna
 from ..errors import Interrupted, no_silent_end
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
-from ..jsonfile import read_json
 from . import journal
 from .interrupts import Interrupts
 from .new_folder import check_target, create, has_run
 from .new_info import new_info
 from .options import SearchOptions, options_of
 from .progress import NoProgress, Progress
-from .run_folder import RANKINGS, Run, RunInfo
+from .run_folder import Run, RunInfo, read_rankings
 from .session import Session
 from .subject import Subject, prepare
 from .timer import Timer
@@ -60,7 +59,7 @@ def run_search(
     going_on = resume and has_run(folder)
     if going_on:
         asked = asked.going_on_from(RunInfo.read(folder).options)
-    rankings = read_json(folder / RANKINGS)["rankings"] if going_on else None
+    rankings = read_rankings(folder) if going_on else None
     with no_silent_end():
         subject = prepare(task, asked, rankings=rankings)
     return search_subject(subject, asked, folder, resume=resume, progress=progress, timer=timer)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
 from ..evaluators.measure import ACCURACY, Measure, measured
-from ..evaluators.objectives import SCORE, Constraint, Objective
+from ..evaluators.objectives import SCORE, Constraint, Objective, point_of
 from ..evaluators.pareto import Point, dominates
 
 
@@ -28,7 +28,7 @@ class RunningFront:
         number = configuration.trial
         if not configuration.feasible(self._constraints):
             return (number,)
-        point = tuple(o.sign * float(configuration.metrics[o.name] or 0.0) for o in self._objectives)
+        point = point_of(self._objectives, configuration.metrics)
         if any(dominates(p, point) or (p == point and n < number) for n, p in self._points.items()):
             return (number,)
         beaten = tuple(n for n, p in self._points.items() if dominates(point, p) or p == point)

@@ -11,8 +11,6 @@ import optuna
 
 from ..evaluators.task_checks import is_same_score
 from ..evaluators.trust import remember
-from ..jsonfile import write_json
-from ..spaces.rankings import Rankings
 from . import journal
 from .audit import audit_screen
 from .baselines import BaselineRunner
@@ -35,7 +33,7 @@ from .progress import Progress
 from .proposals import Proposer
 from .recovery import recover
 from .resolutions import resolutions
-from .run_folder import RANKINGS, Run, RunInfo, open_run
+from .run_folder import Run, RunInfo, open_run, write_rankings
 from .run_info import installed_versions
 from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
@@ -61,7 +59,7 @@ class Session:
 
     def start(self, info: RunInfo) -> Run:
         """Begin the run and bring it to its end."""
-        write_json(self.folder / RANKINGS, {"version": 1, "rankings": dict(self.subject.rankings)})
+        write_rankings(self.folder, self.subject.rankings)
         info.write(self.folder)
         remember(info.study_name, info.task_reference)
         self._events.write("started", options=self.options.to_dict())
@@ -241,7 +239,7 @@ class Session:
 
     def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
         objectives, constraints = info.objectives, info.parsed_constraints
-        climbing = climbs(self.options, rankings=bool(self.subject.rankings))
+        climbing = climbs(self.options, rankings=self.subject.rankings is not None)
         ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbing else None
         return Ledger(
             study,
@@ -256,7 +254,7 @@ class Session:
 
     def _known(self, path: ShrinkingPath) -> Known:
         space = self.subject.space
-        importance = Rankings.from_dict(self.subject.rankings).importance if self.subject.rankings else {}
+        importance = {} if self.subject.rankings is None else self.subject.rankings.importance
         return Known(space, path.table or SensitivityTable({}), importance.get(space.criteria[0], {}))
 
     def _coarse(self, study: optuna.Study, path: ShrinkingPath) -> CoarseProposals:
@@ -267,7 +265,7 @@ class Session:
     @property
     def _inherits(self) -> bool:
         # What is pruned without rankings has no weights to take over.
-        return self.options.inherit and bool(self.subject.rankings)
+        return self.options.inherit and self.subject.rankings is not None
 
     def _path(self, info: RunInfo) -> ShrinkingPath:
         if not self._inherits:
@@ -285,9 +283,10 @@ class Session:
             )
 
     def _heritage(self) -> Heritage | None:
-        if not self._inherits:
+        rankings = self.subject.rankings
+        if not self._inherits or rankings is None:
             return None
-        return Heritage(self.subject.space.graph, Rankings.from_dict(self.subject.rankings), self.folder)
+        return Heritage(self.subject.space.graph, rankings, self.folder)
 
     def _screen(self, info: RunInfo) -> CostScreen | None:
         if self.subject.screen is None:

@@ -88,8 +88,8 @@ class Subject:
     """Fidelity: training samples that each candidate is fine-tuned on."""
     fingerprints: Mapping[str, str]
     """Digests of what must not change while a run goes on, by what they are of; ``model`` and ``data`` among them."""
-    rankings: Mapping[str, Any]
-    """The data of ``Rankings.to_dict()``."""
+    rankings: Rankings | None
+    """By which channels are kept; without them nothing is inherited, and there is no path."""
     limits: tuple[Constraint, ...] = ()
     """What the device itself demands."""
     given: tuple[Policy, ...] = ()
@@ -110,7 +110,7 @@ class Subject:
     """Why the metric's direction may be wrong; ``None`` where it seems right, or a search goes on."""
 
 
-def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, Any] | None = None) -> Subject:
+def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | None = None) -> Subject:
     """Load, check, trace and rank what ``options`` say.
 
     Args:
@@ -144,7 +144,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
     _check_prunable(space)
     given = given_policies(options.start, space)
     recipe = training_recipe(model, found) if found.fine_tune is None else None
-    ranked = Rankings.from_dict(rankings) if rankings else _rank(model, graph, found, options)
+    ranked = _rank(model, graph, found, options) if rankings is None else rankings
     return Subject(
         task_name=found.name,
         task_reference=found.reference,
@@ -160,7 +160,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
             "data": data_fingerprint(found),
             "device": hashlib.sha256(device.to_yaml().encode()).hexdigest()[:16],
         },
-        rankings=ranked.to_dict(),
+        rankings=ranked,
         limits=_limits(device, options.types),
         given=given,
         screen=partial(make_screen, found, graph, device, options),
@@ -168,7 +168,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Mapping[str, 
         notes=notes,
         measure=measure_of(found),
         training=None if recipe is None else recipe.to_dict(),
-        doubt=None if rankings else doubt_direction(model, found, space, ranked, measure_of(found)),
+        doubt=None if rankings is not None else doubt_direction(model, found, space, ranked, measure_of(found)),
         training_note="" if recipe is None else recipe.note,
     )
 

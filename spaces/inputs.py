@@ -15,7 +15,7 @@ Inputs = torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """Return ``model(inputs)``, with a tuple spread over positional arguments and a dict over named ones."""
-    with _plain_attention():
+    with separate_attention():
         if isinstance(inputs, Mapping):
             return model(**inputs)
         if isinstance(inputs, tuple | list):
@@ -24,8 +24,8 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Let PyTorch's transformer layers run by their parts.
+def separate_attention() -> Iterator[None]:
+    """Let PyTorch's attention and transformer layers run by their parts, which can be followed, timed and exported.
 
     Their fused kernel zeroes what is padded, which the parts do not, and hands over nested tensors, which fail hooks.
     """

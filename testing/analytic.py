@@ -130,6 +130,6 @@ def analytic_subject(
         factory=partial(AnalyticEvaluator, graph, seconds, diverging, failing),
         samples=100,
         fingerprints={"model": graph.fingerprint, "data": data},
-        rankings={},
+        rankings=None,
         limits=limits,
     )

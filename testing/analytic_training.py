@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ..evaluators.cost_prediction import PredictedCost
 from ..evaluators.evaluation import Evaluation
@@ -22,6 +21,7 @@ from ..search.screen import CostScreen
 from ..search.subject import Subject
 from ..spaces.groups import Branch, Graph
 from ..spaces.policy import Policy
+from ..spaces.rankings import Rankings
 from ..spaces.search_space import SearchSpace
 from .analytic import AnalyticEvaluator, analytic_graph
 
@@ -224,7 +224,7 @@ def learning_subject(
     )
 
 
-def _rankings(graph: Graph) -> dict[str, Any]:
-    order = {group.name: list(range(group.channels)) for group in graph}
-    worth = {group.name: [2.0 - 2.0 * (c + 0.5) / group.channels for c in range(group.channels)] for group in graph}
-    return {"version": 1, "order": {"l2": order}, "importance": {"l2": worth}}
+def _rankings(graph: Graph) -> Rankings:
+    order = {g.name: tuple(range(g.channels)) for g in graph}
+    worth = {g.name: tuple(2.0 - 2.0 * (c + 0.5) / g.channels for c in range(g.channels)) for g in graph}
+    return Rankings({"l2": order}, {"l2": worth})

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import EvaluationError, describe
+from ...spaces.inputs import call
 from ..task import Inputs
 from .operations import BATCH_NORMS, Work, describe_work
 
@@ -63,15 +64,6 @@ class Recording:
     outputs: tuple[int, ...] = ()
 
 
-def call(model: nn.Module, example_input: Inputs) -> Any:
-    """Return the network's output: a dict is passed as keywords, a tuple as positional arguments."""
-    if isinstance(example_input, Mapping):
-        return model(**example_input)
-    if isinstance(example_input, tuple):
-        return model(*example_input)
-    return model(example_input)
-
-
 def tensors_in(tree: Any) -> Iterator[torch.Tensor]:
     """Yield every tensor of nested tuples, lists, dicts and output objects, in order."""
     if isinstance(tree, torch.Tensor):
@@ -92,7 +84,7 @@ def record(model: nn.Module, example_input: Inputs) -> Recording:
     """
     recorder = _Recorder(example_input)
     try:
-        with evaluating(model), _separate_attention(), torch.no_grad(), recorder.naming(model), recorder:
+        with evaluating(model), torch.no_grad(), recorder.naming(model), recorder:
             output = call(model, example_input)
     except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         raise EvaluationError(
@@ -115,17 +107,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextmanager
-def _separate_attention() -> Iterator[None]:
-    """Switch off PyTorch's one-operator transformer layer, in which nothing could be told apart."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _storage(tensor: torch.Tensor) -> int:

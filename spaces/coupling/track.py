@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from ..copying import copied
 from ..freeze_reasons import FreezeCode
-from ..inputs import Inputs, call, tensors_of
+from ..inputs import Inputs, call, separate_attention, tensors_of
 from ..output_shapes import OutputShapes
 from ..outputs import output_tensors
 from ..passes import ForwardPass, is_decision
@@ -99,13 +99,8 @@ def _run(tracker: Tracker, model: nn.Module, forward: ForwardPass) -> Seen:
 @contextmanager
 def _plain_attention() -> Iterator[None]:
     """Let attention run as the matrix products it consists of."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with separate_attention(), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 class _LabelMode(TorchDispatchMode):

@@ -9,9 +9,14 @@ from espalier.evaluators.evaluation import Evaluation
 from espalier.spaces.policy import Policy
 
 FOUND = Evaluation(
-    {"accuracy": np.float32(0.5), "macs": 7, "energy_mj": None}, "measured", np.float64(0.25), 10, {"train": 1.23456789},
-    inherited_samples=5, ancestor=3,
-)  # fmt: skip
+    {"accuracy": np.float32(0.5), "macs": 7, "energy_mj": None},
+    "measured",
+    np.float64(0.25),
+    10,
+    {"train": 1.23456789},
+    inherited_samples=5,
+    ancestor=3,
+)
 
 
 def test_what_is_stored_is_plain_and_comes_back():

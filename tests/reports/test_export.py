@@ -135,9 +135,16 @@ def test_load_refuses_weights_of_another_network(tiny_run, copy):
         load(copy, trust=True)
 
 
-def test_verify_passes_on_an_export(tiny_export):
+@pytest.mark.timed
+def test_verify_reproduces_the_latency_that_was_claimed(tiny_export):
     found = verify(tiny_export, trust=True)
     assert found.passed, [check for check in found.checks if not check.passed]
+
+
+def test_verify_passes_on_an_export(tiny_export):
+    found = verify(tiny_export, trust=True)
+    # Beside other tests a latency is not what it is alone: that it is reproduced is told by the test below.
+    assert {check.name for check in found.checks if not check.passed} <= {"latency_ms"}
     names = [check.name for check in found.checks]
     for name in ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params", "file model.onnx"):
         assert name in names

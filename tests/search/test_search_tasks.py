@@ -14,7 +14,6 @@ from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.evaluators.task_loading import load_task
 from espalier.search.dry_run import dry_run
 from espalier.search.run_search import run_search
-from espalier.spaces.rankings import Rankings
 
 TASK_FILE = """
 import torch
@@ -60,7 +59,7 @@ def assert_weights_give_the_accuracy(run, configuration):
 
     task = load_task(run.info.task_reference)
     graph = trace(task.model(), task.example_input, freeze=task.freeze)
-    evaluator = TaskEvaluator(task, graph, Rankings.from_dict(run.rankings), load_device("host"), 1)
+    evaluator = TaskEvaluator(task, graph, run.rankings, load_device("host"), 1)
     model = evaluator.rebuild(configuration.policy, str(run.weights_path(configuration.trial)))
     one_sample = 1 / batches(task.validation, name="validation").samples
     assert score(model, task, task.validation) == pytest.approx(configuration.metrics["accuracy"], abs=one_sample)

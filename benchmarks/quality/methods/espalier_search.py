@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 import espalier
 from espalier.search.progress import Snapshot
 from espalier.search.run_folder import Run
-from espalier.spaces.rankings import Rankings
 
 from ..base import METHODS, Candidate
 from ..budget import Budget
@@ -96,7 +95,7 @@ def _light(setting: Setting) -> espalier.Task:
 def _candidates(setting: Setting, run: Run, watcher: Watcher) -> Iterator[Candidate]:
     model = setting.dense
     graph = espalier.trace(model, setting.example_input, freeze=setting.task.freeze)
-    rankings = Rankings.from_dict(run.rankings)
+    rankings = run.rankings
     configurations = {c.trial: c for c in run.configurations}
     for path, seconds in watcher.times.items():
         trial = int(path.stem.partition("-")[0])
