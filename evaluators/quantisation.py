@@ -93,6 +93,17 @@ def scheme_of_recipe(recipe: Mapping[str, Any]) -> QuantisationScheme:
     return scheme_called(recipe.get("scheme", "u8s8"))
 
 
+def recipe_in_full(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe as this version writes it: files made before schemes had names say less.
+
+    Raises:
+        UnknownNameError: this version knows no such scheme.
+    """
+    full = Recipe.of(scheme_of_recipe(recipe))
+    words = {"activations": full.activations, "weights": full.weights, "scheme": full.scheme, "right_on": full.right_on}
+    return {**recipe, **words}
+
+
 def quantise(model: nn.Module, task: Task, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME) -> bytes:
     """Return ``model`` as an int8 ONNX file with the task's dynamic axes, calibrated on its training data.
 
