@@ -33,6 +33,7 @@ from .hardware.onnxruntime_session import open_session
 from .linear_fusion import fuse_linear
 from .named_tensors import named_inputs
 from .onnx_export import export_onnx, onnx_feed
+from .quantisation_masks import left_in_float, name_nodes, unbounded
 from .quantisation_scheme import DEFAULT_SCHEME, LARGEST_SAFE_WEIGHT, QuantisationScheme, scheme_called
 from .task import Inputs, Task
 
@@ -90,6 +91,17 @@ def scheme_of_recipe(recipe: Mapping[str, Any]) -> QuantisationScheme:
         UnknownNameError: this version knows no such scheme.
     """
     return scheme_called(recipe.get("scheme", "u8s8"))
+
+
+def recipe_in_full(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe as this version writes it: files made before schemes had names say less.
+
+    Raises:
+        UnknownNameError: this version knows no such scheme.
+    """
+    full = Recipe.of(scheme_of_recipe(recipe))
+    words = {"activations": full.activations, "weights": full.weights, "scheme": full.scheme, "right_on": full.right_on}
+    return {**recipe, **words}
 
 
 def quantise(model: nn.Module, task: Task, *, threads: int = 1, scheme: QuantisationScheme = DEFAULT_SCHEME) -> bytes:
@@ -200,6 +212,7 @@ def _prepared(onnx_fp32: bytes, path: Path) -> onnx.ModelProto:
     options.log_severity_level = 3
     onnxruntime.InferenceSession(onnx_fp32, options, providers=["CPUExecutionProvider"])
     model = onnx.load(str(path))
+    name_nodes(model.graph)
     fold_batch_norm(model)
     inferred = onnx.shape_inference.infer_shapes(model)
     return onnx.shape_inference.infer_shapes(inferred) if fuse_linear(inferred) else inferred
@@ -217,9 +230,7 @@ def _ranges(model: onnx.ModelProto, feeds: Iterable[Feed], folder: Path, threads
     used = {i.name for i in model.graph.input}
     reader = _Reader({n: a for n, a in feed.items() if n in used} for feed in feeds)
     calibrater.collect_data(cast(Any, reader))  # its base class does nothing but declare get_next
-    ranges = calibrater.compute_data()
-    _refuse_infinite(ranges)
-    return ranges
+    return calibrater.compute_data()
 
 
 class _Reader:
@@ -232,16 +243,9 @@ class _Reader:
         return next(self._feeds, None)
 
 
-def _refuse_infinite(ranges: Any) -> None:
-    for name, found in ranges.items():
-        if not all(np.isfinite(value).all() for value in found.range_value):
-            raise EvaluationError(
-                describe(
-                    f"activation {name} is not finite on training data",
-                    expected="finite activations to calibrate on",
-                    remedy="Train with a lower learning rate.",
-                )
-            )
+def _ends(ranges: Any) -> dict[str, tuple[float, float]]:
+    pairs = {name: [np.asarray(value) for value in found.range_value] for name, found in ranges.items()}
+    return {name: (float(low.min()), float(high.max())) for name, (low, high) in pairs.items()}
 
 
 def _quantised(model: onnx.ModelProto, ranges: Any, scheme: QuantisationScheme) -> bytes:
@@ -249,6 +253,10 @@ def _quantised(model: onnx.ModelProto, ranges: Any, scheme: QuantisationScheme) 
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    ends = _ends(ranges)
+    in_float = left_in_float(model, ends)
+    for name in unbounded(ends):  # the quantiser would compute a scale for each
+        del ranges.data[name]
     quantiser = QDQQuantizer(
         model,
         per_channel=True,
@@ -257,7 +265,7 @@ def _quantised(model: onnx.ModelProto, ranges: Any, scheme: QuantisationScheme) 
         activation_qType=types[scheme.activations],
         tensors_range=ranges,
         nodes_to_quantize=[],
-        nodes_to_exclude=[],
+        nodes_to_exclude=in_float,
         op_types_to_quantize=_operators(),
         extra_options={
             "ActivationSymmetric": scheme.activations == "int8",

@@ -14,6 +14,7 @@ from ..errors import InputError, RunFolderError, describe
 from ..evaluators.evaluation import Evaluation
 from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import Constraint, Objective
+from ..evaluators.quantisation import recipe_in_full
 from ..jsonfile import read_json, write_json
 from ..spaces.groups import Graph
 from .options import SearchOptions, different_run
@@ -120,6 +121,14 @@ class RunInfo:
         """Digest of the task's data."""
         return self.fingerprints["data"]
 
+    @property
+    def quantisation_in_full(self) -> Mapping[str, Any] | None:
+        """How int8 files are made, as this version says it; as it was stored where the scheme is unknown here."""
+        try:
+            return None if self.quantisation is None else recipe_in_full(self.quantisation)
+        except InputError:
+            return self.quantisation
+
     @cached_property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as values."""
@@ -188,7 +197,7 @@ class RunInfo:
             for what in (*stored.fingerprints, *self.fingerprints)
             if what != "data"
         }
-        compared["the way to int8"] = (self.quantisation, stored.quantisation)
+        compared["the way to int8"] = _apart(self.quantisation, stored.quantisation_in_full)
         compared["the metric"] = (self.metric, stored.metric)
         compared["samples"] = (self.samples, stored.samples)
         compared["Espalier's major version"] = (_major(self.versions), _major(stored.versions))
@@ -213,6 +222,14 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _apart(mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> tuple[object, object]:
+    """Return two recipes, or what of them differs."""
+    if mine is None or theirs is None:
+        return mine, theirs
+    names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+    return {n: mine.get(n) for n in names}, {n: theirs.get(n) for n in names}
 
 
 def _major(versions: Mapping[str, str]) -> str:

@@ -85,7 +85,7 @@ class Session:
             stored,
             options=self.options,
             samples=self.subject.samples,
-            fingerprints=dict(self.subject.fingerprints),
+            fingerprints=self.subject.fingerprints_like(stored.fingerprints),
             versions=installed_versions(),
             quantisation=quantisation_of(self.options),
             metric=self.subject.measure,
@@ -96,7 +96,9 @@ class Session:
         changed = self._check_data(given, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
-        info = dataclasses.replace(stored, options=self.options, says_metric=True)
+        renewed = {what: self.subject.fingerprints[what] for what in self.subject.earlier_fingerprints}
+        fingerprints = {**stored.fingerprints, **renewed}
+        info = dataclasses.replace(stored, options=self.options, says_metric=True, fingerprints=fingerprints)
         info.write(self.folder)
         if self.subject.task_reference == info.task_reference:
             remember(info.study_name, info.task_reference)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from ..evaluators.export_check import check_export
 from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
+from ..evaluators.hardware.device_fingerprint import device_fingerprint, earlier_fingerprints
 from ..evaluators.int8_notice import int8_notice
 from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Constraint, objective
@@ -106,8 +106,15 @@ class Subject:
     """What the built-in loop fine-tunes with; ``None`` where the task brings a loop of its own."""
     training_note: str = ""
     """The same in a sentence."""
+    earlier_fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By which digests earlier versions knew the same, by what they are of."""
     doubt: str | None = None
     """Why the metric's direction may be wrong; ``None`` where it seems right, or a search goes on."""
+
+    def fingerprints_like(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """Return the fingerprints, written as the run ``stored`` wrote them where that says the same."""
+        same = {what: stored[what] for what, known in self.earlier_fingerprints.items() if stored.get(what) in known}
+        return {**self.fingerprints, **same}
 
 
 def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | None = None) -> Subject:
@@ -158,8 +165,9 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | No
             "model": graph.fingerprint,
             "weights": weights_digest(model),
             "data": data_fingerprint(found),
-            "device": hashlib.sha256(device.to_yaml().encode()).hexdigest()[:16],
+            "device": device_fingerprint(device, options.precision),
         },
+        earlier_fingerprints={"device": earlier_fingerprints(device, options.precision)},
         rankings=ranked,
         limits=_limits(device, options.types),
         given=given,

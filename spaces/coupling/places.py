@@ -16,25 +16,16 @@ import torch
 from ..freeze_reasons import FreezeCode
 from .atoms import ANY, FIXED
 from .rules.fallback import is_made_to_measure
+from .rules.numbering import GIVE_BOTH, GIVE_INDICES, IN_ORDER, SEARCHES, is_windowed
 from .rules.pointwise import is_pointwise
 from .rules.reduction import dims_of
 from .rules.rule import tensors
 from .state import Tracker
 from .values import Value, compact
 
-_GIVE_INDICES = frozenset("argmax argmin sort topk multinomial nonzero searchsorted".split())
-"""Operations that are used for the indices that they give."""
-_GIVE_BOTH = frozenset("max min median nanmedian mode kthvalue".split())
-"""Operations whose indices most callers throw away."""
-_IN_ORDER = frozenset(
-    """cumsum cumprod logcumsumexp cummax cummin sort topk roll _fft_c2c _fft_r2c _fft_c2r tril triu unique_consecutive
-    _unique _unique2 unique_dim""".split()
-)
 _INDEXED = frozenset("index index_select gather take embedding".split())
 _SCATTER = frozenset("scatter scatter_add scatter_reduce index_add index_copy index_fill index_reduce".split())
 _PICK = frozenset("select unbind index_select gather".split()) | _SCATTER
-_WINDOWED = ("upsample_", "_upsample_", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "lp_pool")
-"""Beginnings of the names of operations that run over the last dimensions of ``(N, C, ...)``."""
 _PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv".split())
 _JOINS = frozenset("cat stack".split())
 
@@ -46,10 +37,12 @@ def keep_places(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any, v
     name = func.overloadpacket.__name__.rstrip("_")
     given = tensors((args, kwargs))
     keep_told(tracker, given)
-    if name in _GIVE_INDICES or name in _IN_ORDER or name.startswith(_WINDOWED):
-        code = FreezeCode.INDEX if name in _GIVE_INDICES else FreezeCode.ORDER
+    if name in SEARCHES:
+        return  # its rule has settled it, as far as boundaries are channels
+    if name in GIVE_INDICES or name in IN_ORDER or is_windowed(name):
+        code = FreezeCode.INDEX if name in GIVE_INDICES else FreezeCode.ORDER
         tracker.atoms.fix(_along(tracker, given[0], _run_over(name, func, args, kwargs)), code.because(operation=name))
-    elif name in _GIVE_BOTH and len(tensors(out)) == 2:
+    elif name in GIVE_BOTH and len(tensors(out)) == 2:
         found = _along(tracker, given[0], dims_of(func, args, kwargs, given[0].dim()))
         tracker.indices[id(tensors(out)[1])] = name, found
     elif name in _PRODUCTS:
@@ -135,11 +128,11 @@ def _picked_from(name: str, args: Any, out: Any) -> Collection[int]:
 
 def _run_over(name: str, func: Any, args: Any, kwargs: Any) -> Collection[int]:
     rank = args[0].dim()
-    if name.startswith(_WINDOWED):
+    if is_windowed(name):
         return range(2, rank) if rank > 3 or "1d" in name or name.startswith("upsample_linear") else range(1, rank)
     if name in ("tril", "triu"):
         return range(rank - 2, rank)
-    if name in ("multinomial", "searchsorted"):
+    if name == "multinomial":
         return (rank - 1,) if rank else ()
     return dims_of(func, args, kwargs, rank)
 

@@ -55,12 +55,31 @@ INDICES: dict[str, Tail] = {
     "NumPy": lambda net, s: torch.from_numpy(s.detach().numpy().argmax(1)),
     "looked up": lambda net, s: F.embedding(s.argmax(1), net.head.weight.t()),
     "quantile": lambda net, s: s.quantile(0.5, 1) + s.sum(1),
+    "k-th value": lambda net, s: s.kthvalue(3, 1).values,
+    "k-th value, indices": lambda net, s: s.kthvalue(3, 1).indices,
+    "indices of the mode": lambda net, s: s.mode(1).indices,
+    "indices of the nanmedian": lambda net, s: s.nanmedian(1).indices,
+    "argsort, first ones": lambda net, s: s.argsort(1)[:, :2] + 0 * net.head(s)[:, :2].long(),
+    "places among the sorted": lambda net, s: s.round().unique(return_inverse=True)[1].float().mean(),
+    "places among the sorted rows": lambda net, s: s.mean(0).unique(dim=0, return_inverse=True)[1].float().mean(),
+    "drawn": lambda net, s: torch.multinomial(s.softmax(1), 1),
+    "searched in the sum so far": lambda net, s: torch.searchsorted(
+        s.softmax(1).cumsum(1), torch.full((len(s), 1), 0.5)
+    ),
+    "searched among channels": lambda net, s: torch.searchsorted(s, torch.zeros(len(s), 1)),
+    "a number searched among channels": lambda net, s: torch.searchsorted(s[0], 0.5),
+    "bins bounded by channels": lambda net, s: torch.bucketize(torch.zeros(len(s)), s[0]),
+    "which are above": lambda net, s: (s[0] > -9).nonzero()[:3],
+    "argmax into aminmax": lambda net, s: torch.aminmax(s.argmax(1)),
 }
 ORDERS: dict[str, Tail] = {
     "cumulated": lambda net, s: net.head(s.softmax(1).cumsum(1)),
     "survived": lambda net, s: s.sigmoid().cumprod(1).sum(1),
     "rolled": lambda net, s: net.head(s.roll(1, 1)),
     "largest so far": lambda net, s: net.head(s.cummax(1).values),
+    "where the largest so far stood": lambda net, s: s.cummax(1).indices.float().mean(1),
+    "smallest so far": lambda net, s: s.cummin(1).indices.float().mean(1),
+    "pooled": lambda net, s: F.max_pool1d(s[:, None], CLASSES).flatten(1),
 }
 POSITIONS: dict[str, Tail] = {
     "expected value": lambda net, s: s.softmax(1) @ steps(s),
@@ -87,6 +106,14 @@ FREE: dict[str, Tail] = {
     "buffer": lambda net, s: (s.softmax(1) * net.values).sum(1),
     "positions in time": lambda net, s: (net.head(s)[:, None] * torch.arange(5.0)[:, None]).sum(1),
     "bins of values": lambda net, s: net.head(torch.bucketize(s, torch.linspace(-1, 1, 5)).float()),
+    "bins of values, bounds in a buffer": lambda net, s: net.head(torch.bucketize(s, net.values[:4]).float()),
+    "values searched": lambda net, s: net.head(torch.searchsorted(torch.linspace(-1, 1, 5), s).float()),
+    "smallest and largest value": lambda net, s: torch.stack(torch.aminmax(s, dim=1), 1),
+    "most frequent value": lambda net, s: s.mode(1).values,
+    "median that passes over gaps": lambda net, s: s.nanmedian(1).values,
+    "largest over time": lambda net, s: net.head((s[..., None] * torch.arange(4.0)).topk(2).values.sum(2)),
+    "sorted over time": lambda net, s: net.head((s[..., None] * torch.arange(4.0)).sort().values[..., 0]),
+    "second over time": lambda net, s: net.head((s[..., None] * torch.arange(4.0)).kthvalue(2).values),
 }
 
 

@@ -12,6 +12,7 @@ from .fallback import fallback
 from .gating import GATES
 from .movement import JOINS, MOVEMENTS, move
 from .normalisation import NORMALISATIONS
+from .numbering import SEARCHES
 from .packing import PACKINGS
 from .pairing import PAIRINGS
 from .pointwise import is_pointwise, pointwise
@@ -30,9 +31,10 @@ _TABLES = (
     PAIRINGS,
     RESAMPLINGS,
     SCATTERINGS,
+    SEARCHES,
 )
 _ONE_BY_ONE: tuple[Rule, ...] = (move, reduce, fallback)
-_LAYERED = frozenset({*NORMALISATIONS, *GATES, *RESAMPLINGS})
+_LAYERED = frozenset({*NORMALISATIONS, *GATES, *RESAMPLINGS, *SEARCHES})
 
 
 def rule_for(func: Any) -> Rule:

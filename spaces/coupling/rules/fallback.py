@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from ...freeze_reasons import FreezeCode
 from ..atoms import FIXED
 from ..state import Tracker
 from ..values import Value, as_activation, compact
+from .numbering import why_not
 from .rule import tensors
 
 _MADE_TO_MEASURE = tuple("like new_ rand zeros ones full arange empty scalar_tensor eye linspace".split())
@@ -30,7 +30,7 @@ def fallback(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> l
     results = [_kept(labels, inputs[0], t) for t in tensors(out)]
     others = [as_activation(tracker.value(t), tracker.atoms) for t in inputs[1:]]
     if any(r is None for r in results) or any(t.numel() > 1 and t.max() > FIXED for t in others):
-        reason = FreezeCode.UNKNOWN_OPERATION.because(operation=name)
+        reason = why_not(name).because(operation=name)
         for part in (labels, *others):
             tracker.atoms.fix(part.unique().tolist(), reason)
         return [Value.uniform(t.shape, FIXED) for t in tensors(out)]

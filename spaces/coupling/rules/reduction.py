@@ -13,7 +13,8 @@ from .rule import tensors
 
 REDUCTIONS = frozenset(
     """mean sum amax amin max min var std var_mean std_mean norm linalg_vector_norm prod any all argmax argmin logsumexp
-    _softmax softmax _log_softmax _safe_softmax cumsum cumprod sort topk median nansum""".split()
+    _softmax softmax _log_softmax _safe_softmax cumsum cumprod sort topk median
+    nansum nanmedian mode kthvalue aminmax""".split()
 )
 
 
@@ -40,7 +41,8 @@ def dims_of(func: Any, args: Any, kwargs: Any, rank: int) -> list[int]:
     for name in ("dim", "dims"):
         if name in named:
             position = named[name]
-            given = args[position] if position < len(args) else kwargs.get(name)
+            default = func._schema.arguments[position].default_value
+            given = args[position] if position < len(args) else kwargs.get(name, default)
             if given is None or given == []:
                 return list(range(rank))
             return [d % rank for d in ([given] if isinstance(given, int) else given)] if rank else []
