@@ -68,7 +68,7 @@ def _trace(model: nn.Module, examples: Sequence[Inputs], freeze: Sequence[str]) 
     failed = explained(found, failed, tracker)
     groups, moved = without_moved(groups, tracker, oracle)
     groups = with_proved_heads(model, groups, oracle.objection)
-    groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
+    groups = with_branches(oracle.model, groups, oracle, oracle.quick)
     frozen = [*frozen, *projected, *unread, *failed, *moved]
     frozen += unlisted(model, tracker, groups, frozen)
     return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model), followed.notes)

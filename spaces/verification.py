@@ -52,6 +52,8 @@ class MaskOracle:
     """Parameters of which some output was seen to depend."""
     cuts: Sequence[str] = _CUTS
     """Which ones groups are judged by."""
+    sample: Inputs | None = None
+    """Random inputs of one sample, for what is judged in full afterwards."""
 
     @classmethod
     def of(
@@ -72,7 +74,9 @@ class MaskOracle:
         perturb_(network, generator)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
-        return cls(network, drawn(network, smaller(network, example_input), generator), generator, parts)
+        example = smaller(network, example_input)
+        inputs = drawn(network, example, generator)
+        return cls(network, inputs, generator, parts, sample=random_like(example, generator, batch=1))
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason.
@@ -95,18 +99,22 @@ class MaskOracle:
     def _sound_ones(self, groups: Sequence[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Return the groups that are sound together, and the others.
 
-        Parts of them are told apart by the first cut alone; what is kept of all parts is then judged by every cut.
+        Parts of them are told apart quickly; what is kept of all parts is then judged by every cut.
         """
         if not groups or self.objection(groups) is None:
             return list(groups), []
         kinds = self._kinds(groups)
-        passed, failed = replace(self, cuts=self.cuts[:1])._bisect(kinds)
+        passed, failed = self.quick._bisect(kinds)
+        return (passed, failed) if self._sound_together(passed, passed) else self._bisect(kinds)
+
+    def _sound_together(self, groups: Sequence[Group], new: Sequence[Group]) -> bool:
+        """Return whether groups can be pruned together, some of which are new."""
         # Of those that outputs are compared by value for, too: among others that would be left out.
-        exact = [g for g in passed if g.verification == "exact"]
-        parts = [exact] if len(exact) == len(passed) else [exact, passed]
-        if any(part and self.objection(part) is not None for part in parts):
-            return self._bisect(kinds)
-        return passed, failed
+        exact = [g for g in groups if g.verification == "exact"]
+        parts = [exact] if any(g.verification == "exact" for g in new) else []
+        if len(exact) < len(groups):
+            parts.append(list(groups))
+        return all(self.objection(part) is None for part in parts)
 
     def _in_other_passes(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Return the groups that are sound in all further passes, too, and the others with the reason."""
@@ -195,15 +203,38 @@ class MaskOracle:
         self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
     ) -> tuple[list[Group], list[FrozenGroup]]:
         """Unite what cannot be cut alone where that makes it sound."""
+        order = [g.name for g in groups]
+        united, names = self._united(kept, frozen, groups, whole, one_by_one=False)
+        if len(united) > len(kept) and not self._sound_together(united, united[len(kept) :]):
+            united, names = self._united(kept, frozen, groups, whole, one_by_one=True)
+        return sorted(united, key=lambda g: order.index(g.name)), [f for f in frozen if f.name in names]
+
+    def _united(
+        self,
+        kept: list[Group],
+        frozen: list[FrozenGroup],
+        groups: Sequence[Group],
+        whole: Sequence[Group],
+        *,
+        one_by_one: bool,
+    ) -> tuple[list[Group], set[str]]:
+        """Return ``kept`` with what was united, and the names of what stays frozen.
+
+        Args:
+            kept: sound groups.
+            frozen: all others.
+            groups: the same before they were judged.
+            whole: groups of one channel.
+            one_by_one: whether each is judged in full beside those before it; else quickly and alone.
+        """
         names = {f.name for f in frozen}
         for united, parts in across_heads([*(g for g in groups if g.name in names), *whole]):
             if names.issuperset(parts):
-                passed, _ = self._bisect([[united]])
-                if passed and self.objection([*kept, *passed]) is None:
+                passed, _ = (self if one_by_one else self.quick)._bisect([[united]])
+                if passed and (not one_by_one or self.objection([*kept, *passed]) is None):
                     kept = [*kept, *passed]
                     names.difference_update(parts)
-        order = [g.name for g in groups]
-        return sorted(kept, key=lambda g: order.index(g.name)), [f for f in frozen if f.name in names]
+        return kept, names
 
     def _kinds(self, groups: Sequence[Group]) -> list[list[Group]]:
         """Put groups of one kind together: the same layers of the same classes of modules, in whichever block."""
@@ -319,21 +350,28 @@ class MaskOracle:
             count = number % group.channels or int(alone)
         return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
-    def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
+    def difference(self, small: nn.Module, twin: nn.Module, *, gradients: bool = True) -> float | None:
         """Return how far two networks' outputs are apart, relative to the largest.
 
-        ``None`` where one does not run, the outputs have other shapes, or there is nothing in them to compare.
+        ``None`` where one does not run, forwards or, where ``gradients`` are asked for, backwards, the outputs have
+        other shapes, or there is nothing in them to compare.
         """
         found: list[float | None] = []
 
         def compare() -> None:
-            pruned = run(small, self._base, like=self._dense.draws, gradients=True)
-            gradients_of(small, pruned)
+            pruned = run(small, self._base, like=self._dense.draws, gradients=gradients)
+            if gradients:
+                gradients_of(small, pruned)
             expected = run(twin, self._base, like=pruned.draws)
             if OutputShapes.of(expected.outputs).objection(pruned.outputs) is None:
                 found.append(difference(values_of(pruned.outputs), values_of(expected.outputs)))
 
         return found[0] if fault_of(compare) is None and found else None
+
+    @cached_property
+    def quick(self) -> MaskOracle:
+        """The oracle by the first cut, on one sample: it tells groups apart that are then judged in full."""
+        return replace(self, cuts=self.cuts[:1], inputs=self.inputs if self.sample is None else self.sample)
 
     @cached_property
     def _twins(self) -> MaskedTwins:
