@@ -218,8 +218,8 @@ class _Judge:
         What stays is cut, too: a branch that is gone must do without sizes that others may change.
         """
         gone = {name for branch in branches for name in branch.groups}
-        whole = without(self.model, [(g, [0]) for g in self.groups if cut and g.name not in gone])
-        small = copied(whole)
+        whole = without(self.model, [(g, [0]) for g in self.groups if cut and g.name not in gone], lazy=True)
+        small = copied(whole, lazy=True)
         drop_(small, branches)
         return small, whole
 
@@ -231,7 +231,7 @@ class _Judge:
 
     @cached_property
     def _dense_trains(self) -> list[torch.Size] | None:
-        return self._trained(copied(self.model))
+        return self._trained(copied(self.model, lazy=True))
 
     def _trained(self, network: nn.Module, *, backwards: bool = True) -> list[torch.Size] | None:
         """Return the shapes of the outputs in training mode, after a step backwards; ``None`` where that fails."""

@@ -186,7 +186,7 @@ class MaskOracle:
         positions = positions_of([(group, list(range(1, group.channels)))])
         for forward in passes:
             dense = self._dense_in(forward)
-            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions)):
+            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions, lazy=True)):
                 return True
         return False
 
@@ -383,7 +383,7 @@ class MaskOracle:
 
     @cached_property
     def _dense(self) -> DenseOutcome:
-        return DenseOutcome.of(copied(self.model), self._base)
+        return DenseOutcome.of(copied(self.model, lazy=True), self._base)
 
     @cached_property
     def _dense_by_pass(self) -> dict[ForwardPass, DenseOutcome | None]:
@@ -394,7 +394,7 @@ class MaskOracle:
         known = self._dense_by_pass
         if forward not in known:
             found: list[DenseOutcome] = []
-            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model), forward)))
+            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model, lazy=True), forward)))
             sound = fault is None and not any(bool(t.isnan().any()) for t in found[0].values)
             known[forward] = found[0] if sound else None
         return known[forward]

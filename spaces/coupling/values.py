@@ -81,7 +81,11 @@ def compact(full: torch.Tensor) -> torch.Tensor:
 
 
 def moved(
-    value: Value, shape: torch.Size | tuple[int, ...], move: Callable[[torch.Tensor], torch.Tensor], *, whole: bool = True
+    value: Value,
+    shape: torch.Size | tuple[int, ...],
+    move: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    whole: bool = True,
 ) -> Value:
     """Return the value after its elements were moved about by ``move``, which takes labels in full unless told not to."""
 
