@@ -193,10 +193,10 @@ class _Judge:
         if pair is None:
             return False
         compare = self.full if thorough else self.quick
-        # Where nothing else is cut, training mode alone runs backwards.
+        # Backwards once: in eval mode, or where nothing else is cut in training mode, as every other branch alone is.
         difference = compare.difference(*pair, gradients=thorough and cut)
         agree = difference is not None and difference <= TOLERANCE
-        return agree and (not training or self._trains(pair[0], backwards=thorough))
+        return agree and (not training or self._trains(pair[0], backwards=thorough and not cut))
 
     def _with_twin(self, branches: Sequence[Branch], *, cut: bool) -> tuple[nn.Module, nn.Module] | None:
         """Return the network without ``branches`` and its masked twin; ``None`` where dropping them says nothing."""

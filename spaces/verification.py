@@ -54,6 +54,8 @@ class MaskOracle:
     """Which ones groups are judged by."""
     sample: Inputs | None = None
     """Random inputs of one sample, for what is judged in full afterwards."""
+    dense: DenseOutcome | None = None
+    """What the dense network gives on ``inputs``, where it is known."""
 
     @classmethod
     def of(
@@ -75,8 +77,9 @@ class MaskOracle:
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         example = smaller(network, example_input)
-        inputs = drawn(network, example, generator)
-        return cls(network, inputs, generator, parts, sample=random_like(example, generator, batch=1))
+        inputs, dense = drawn(network, example, generator)
+        sample = random_like(example, generator, batch=1)
+        return cls(network, inputs, generator, parts, sample=sample, dense=dense)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason.
@@ -318,8 +321,17 @@ class MaskOracle:
         return [replace(g, attributes=(*g.attributes, *(a for a in self._followers(g) if wanted(a)))) for g in groups]
 
     def _followers(self, group: Group) -> tuple[SizeAttribute, ...]:
-        parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
-        return followers(self.model, group, parts)
+        # Asked for at each attempt; told by its slices, as to hash all their positions takes as long as to look anew.
+        known = self._followers_by_slices.get(id(group.slices))
+        if known is None or known[0] is not group.slices:
+            parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
+            known = group.slices, followers(self.model, group, parts)
+            self._followers_by_slices[id(group.slices)] = known
+        return known[1]
+
+    @cached_property
+    def _followers_by_slices(self) -> dict[int, tuple[tuple[Slice, ...], tuple[SizeAttribute, ...]]]:
+        return {}
 
     def objection(self, groups: Sequence[Group], *, rescaled: bool = False) -> FreezeReason | None:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can.
@@ -371,7 +383,9 @@ class MaskOracle:
     @cached_property
     def quick(self) -> MaskOracle:
         """The oracle by the first cut, on one sample: it tells groups apart that are then judged in full."""
-        return replace(self, cuts=self.cuts[:1], inputs=self.inputs if self.sample is None else self.sample)
+        if self.sample is None:
+            return replace(self, cuts=self.cuts[:1])
+        return replace(self, cuts=self.cuts[:1], inputs=self.sample, dense=None)
 
     @cached_property
     def _twins(self) -> MaskedTwins:
@@ -383,7 +397,7 @@ class MaskOracle:
 
     @cached_property
     def _dense(self) -> DenseOutcome:
-        return DenseOutcome.of(copied(self.model, lazy=True), self._base)
+        return self.dense or DenseOutcome.of(copied(self.model, lazy=True), self._base)
 
     @cached_property
     def _dense_by_pass(self) -> dict[ForwardPass, DenseOutcome | None]:

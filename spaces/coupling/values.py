@@ -87,7 +87,7 @@ def moved(
     *,
     whole: bool = True,
 ) -> Value:
-    """Return the value after its elements were moved about by ``move``, which takes labels in full unless told not to."""
+    """Return the value after its elements were moved about by ``move``, which takes them in full unless told not to."""
 
     def apply(part: torch.Tensor) -> torch.Tensor:
         if not whole:
