@@ -17,21 +17,19 @@ from torch import nn
 from .attributes import SplitPart, attempts, followers, kind_of, read_by_code
 from .comparison import difference, values_of
 from .copying import copied
+from .cuts import CUTS, removed_by
 from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, by_position, in_pairs
 from .inputs import Inputs, random_like
+from .kinds import kinds_of
 from .masked_twins import TOLERANCE, MaskedTwins
 from .outcomes import DenseOutcome, fault_of, gradients_of, with_integers
 from .output_shapes import OutputShapes
 from .passes import ForwardPass, run
 from .probes import drawn, perturb_, smaller
 from .quantisation_aware import compute_unrounded_
-from .slicing import Removed, positions_of, zeroed
-
-_CUTS = ("all but one", "random part", "first quarter")
-"""What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
-same width are sound together only; a run of first channels, which shows every mistake in offsets."""
+from .slicing import positions_of, zeroed
 
 _MORE = 8
 """So many times more samples are tried where some groups change no output."""
@@ -50,7 +48,7 @@ class MaskOracle:
     """Further ones, of which each is made once for all groups together: other inputs, training mode."""
     moved: set[str] = field(default_factory=set)
     """Parameters of which some output was seen to depend."""
-    cuts: Sequence[str] = _CUTS
+    cuts: Sequence[str] = CUTS
     """Which ones groups are judged by."""
     sample: Inputs | None = None
     """Random inputs of one sample, for what is judged in full afterwards."""
@@ -106,9 +104,12 @@ class MaskOracle:
         """
         if not groups or self.objection(groups) is None:
             return list(groups), []
-        kinds = self._kinds(groups)
+        kinds = kinds_of(self.model, groups)
         passed, failed = self.quick._bisect(kinds)
-        return (passed, failed) if self._sound_together(passed, passed) else self._bisect(kinds)
+        # Of those that are rescaled values are compared for the last time: one cut may agree by chance.
+        rescaled = [replace(g, verification="exact") for g in passed if g.verification != groups[0].verification]
+        agree = not rescaled or self.objection(rescaled, rescaled=True) is None
+        return (passed, failed) if agree and self._sound_together(passed, passed) else self._bisect(kinds)
 
     def _sound_together(self, groups: Sequence[Group], new: Sequence[Group]) -> bool:
         """Return whether groups can be pruned together, some of which are new."""
@@ -159,8 +160,8 @@ class MaskOracle:
         if dense is None:
             return None
         exact = all(g.verification == "exact" for g in groups)
-        for cut in _CUTS if forward.new else _CUTS[1:2]:
-            removed = self._removed(groups, cut)
+        for cut in CUTS if forward.new else CUTS[1:2]:
+            removed = removed_by(cut, groups, self.generator)
             reason = self._twins.objection(removed, forward, dense, exact=exact, gradients=cut != "all but one")
             if reason is not None:
                 return replace(reason, words=f"{_where(forward)}, {reason.words}")
@@ -234,25 +235,12 @@ class MaskOracle:
         for united, parts in across_heads([*(g for g in groups if g.name in names), *whole]):
             if names.issuperset(parts):
                 passed, _ = (self if one_by_one else self.quick)._bisect([[united]])
+                if not one_by_one and any(g.verification != united.verification for g in passed):
+                    passed, _ = self._bisect([[united]])
                 if passed and (not one_by_one or self.objection([*kept, *passed]) is None):
                     kept = [*kept, *passed]
                     names.difference_update(parts)
         return kept, names
-
-    def _kinds(self, groups: Sequence[Group]) -> list[list[Group]]:
-        """Put groups of one kind together: the same layers of the same classes of modules, in whichever block."""
-        kinds: dict[frozenset[tuple[str, str, int]], list[Group]] = {}
-        for group in groups:
-            kinds.setdefault(frozenset(self._place(piece) for piece in group.slices), []).append(group)
-        return list(kinds.values())
-
-    def _place(self, piece: Slice) -> tuple[str, str, int]:
-        parent, _, name = piece.layer.rpartition(".")
-        return (
-            type(self.model.get_submodule(parent)).__qualname__,
-            f"{name}.{piece.tensor.rpartition('.')[2]}",
-            piece.dim,
-        )
 
     def _bisect(self, kinds: list[list[Group]]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         groups = [g for kind in kinds for g in kind]
@@ -342,25 +330,13 @@ class MaskOracle:
         """
         exact = all(g.verification == "exact" for g in groups)
         for cut in self.cuts:
-            removed, gradients = self._removed(groups, cut), cut == "first quarter"
+            removed, gradients = removed_by(cut, groups, self.generator), cut == "first quarter"
             reason = self._twins.objection(
                 removed, self._base, self._dense, exact=exact, gradients=gradients, rescaled=rescaled
             )
             if reason is not None:
                 return reason
         return None
-
-    def _removed(self, groups: Sequence[Group], cut: str) -> Removed:
-        shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
-        return [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
-
-    def _draw(self, group: Group, cut: str, number: int, *, alone: bool) -> list[int]:
-        if cut == "first quarter":
-            return list(range(max(1, group.channels // 4)))
-        count = group.channels - 1
-        if cut == "random part":
-            count = number % group.channels or int(alone)
-        return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
 
     def difference(self, small: nn.Module, twin: nn.Module, *, gradients: bool = True) -> float | None:
         """Return how far two networks' outputs are apart, relative to the largest.
