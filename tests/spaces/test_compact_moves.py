@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -61,7 +62,7 @@ def views(draw: Callable[..., Any]) -> tuple[list[int], list[int], list[bool]]:
     def grouped() -> list[int]:
         ends = draw(st.lists(st.integers(0, len(factors)), max_size=3))
         edges = [0, *sorted(ends), len(factors)]
-        return [prod(factors[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        return [prod(factors[a:b]) for a, b in pairwise(edges)]
 
     before = grouped()
     return before, grouped(), draw(st.lists(st.booleans(), min_size=len(before), max_size=len(before)))
