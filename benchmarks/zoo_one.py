@@ -45,9 +45,13 @@ def examine(model: nn.Module, inputs: Inputs, row: Row, save: Callable[[], None]
     """Trace ``model`` and prune it at every sparsity; ``row`` is filled as things are found."""
     row |= {"macs": count_macs(model, inputs), "params": count_params(model), "state": "running"}
     save()
+    passes = _Passes()
+    counting = model.register_forward_pre_hook(passes)
     cpu, wall = time.process_time(), time.perf_counter()
     graph = trace(model, inputs)
     row |= {"seconds": round(time.process_time() - cpu, 1), "wall_seconds": round(time.perf_counter() - wall, 1)}
+    row["passes"] = passes.count
+    counting.remove()
     row["groups"] = len(graph.groups)
     row["exact"] = sum(g.verification == "exact" for g in graph.groups)
     row["frozen"] = [{"name": f.name, "channels": f.channels, "reason": f.reason, "code": f.code} for f in graph.frozen]
@@ -67,6 +71,20 @@ def examine(model: nn.Module, inputs: Inputs, row: Row, save: Callable[[], None]
     row["oracle_error"], row["oracle_precision"] = oracle_error(model, graph, rankings, probe)
     if not row["oracle_error"] <= TOLERANCE:
         raise PrunedNetworkError(f"differs from its masked twin by {row['oracle_error']:.1e} of the largest output")
+
+
+class _Passes:
+    """Counts the forward passes of a network and of all its copies, those that fail on the way among them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, _module: nn.Module, _args: Any) -> None:
+        """Count one: it is a hook, run as a pass begins."""
+        self.count += 1
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _Passes:
+        return self
 
 
 def _policies(graph: Graph) -> list[tuple[str, Policy]]:

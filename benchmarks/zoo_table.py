@@ -37,7 +37,8 @@ def print_row(row: Row) -> None:
     print(
         f"{row['name']:30} {row.get('groups', '-'):>4} groups  kept at 0.3: {_percent(low, 'macs')} MACs "
         f"{_percent(low, 'params')} params, at most: {_percent(high, 'macs')} {_percent(high, 'params')}  "
-        f"oracle {_error(row)}  {row.get('seconds', float('nan')):5.1f} s  frozen: {why_frozen(row)}",
+        f"oracle {_error(row)}  {row.get('seconds', float('nan')):5.1f} s  {row.get('passes', 0):4d} passes  "
+        f"frozen: {why_frozen(row)}",
         flush=True,
     )
     if row["state"] != "works":

@@ -9,10 +9,10 @@ that feeds this layer alone goes with it. Each branch found is compared with its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -31,21 +31,32 @@ __all__ = ["Absent", "Skipped", "drop_", "with_branches"]
 
 _MISSES = 3
 """After so many ends of a kind that cannot be dropped the others are not tried."""
-Differs = Callable[[nn.Module, nn.Module], float | None]
-"""How far two networks' outputs are apart, relative to the largest; ``None`` where one does not run."""
 
 
-def with_branches(model: nn.Module, inputs: Inputs, groups: Sequence[Group], differs: Differs) -> list[Group]:
+class Comparison(Protocol):
+    """Runs two networks on inputs of its own."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """On what they are compared."""
+        ...
+
+    def difference(self, small: nn.Module, twin: nn.Module, *, gradients: bool = True) -> float | None:
+        """Return how far their outputs are apart, relative to the largest; ``None`` where one does not run."""
+        ...
+
+
+def with_branches(model: nn.Module, groups: Sequence[Group], full: Comparison, quick: Comparison) -> list[Group]:
     """Return ``groups`` with the branch, if any, that goes when a group's block is dropped.
 
     Args:
         model: a perturbed copy in eval mode, so that nothing is zero by chance.
-        inputs: random ones.
         groups: sound groups.
-        differs: compares a network without branches with its masked twin.
+        full: compares a network without branches with its masked twin, on random inputs.
+        quick: the same on fewer samples, to see what is worth a full comparison.
     """
-    flow = Flow.of(model, inputs)
-    training = _training_flow(model, inputs)
+    flow = Flow.of(model, quick.inputs)
+    training = _training_flow(model, full.inputs)
     inner = [g for g in groups if set(g.layers) <= set(flow.order) and not set(g.layers) & flow.repeated]
     inner = [g for g in inner if flow.order[0] not in g.layers]
     idle = _idle(flow, training, inner)
@@ -55,7 +66,7 @@ def with_branches(model: nn.Module, inputs: Inputs, groups: Sequence[Group], dif
         if whole:
             ends.setdefault(max(whole, key=lambda e: len(idle[e])))
     branches = {end: list(_variants(flow, end, idle[end], groups)) for end in ends}
-    found = _Judge(model, flow, differs, groups, inputs).judge(branches)
+    found = _Judge(model, flow, training, full, quick, groups).judge(branches)
     first = {branch.groups[0]: branch for branch in found}
     return [replace(g, branch=first[g.name]) if g.name in first else g for g in groups]
 
@@ -65,7 +76,7 @@ def _training_flow(model: nn.Module, inputs: Inputs) -> Flow | None:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return Flow.of(copied(model).train(), inputs)
+            return Flow.of(model, inputs, training=True)
     except Exception:  # noqa: BLE001 - anything can be raised inside a stranger's forward; it is asked for no more
         return None
 
@@ -104,14 +115,24 @@ class _Judge:
 
     model: nn.Module
     flow: Flow
-    differs: Differs
+    training: Flow | None
+    full: Comparison
+    quick: Comparison
     groups: Sequence[Group]
-    inputs: Inputs
+    thorough: bool = False
+    """Whether every trial is a full one; else a quick one, and full is the last, of all branches that are found."""
     misses: int = 0
     """How many ends of the present kind, one after another, cannot be dropped in any way."""
 
     def judge(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
         """Return for each end the first of its variants that is sound, if any, in order."""
+        found = self._settled(branches)
+        if not found or self._all_sound(found):
+            return found
+        self.thorough = True
+        return self._together(self._settled(branches))
+
+    def _settled(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
         kinds: dict[tuple[str, str], list[str]] = {}
         for end in branches:
             parent, _, name = end.rpartition(".")
@@ -120,15 +141,13 @@ class _Judge:
         for ends in kinds.values():
             self.misses = 0
             found.update(self._settle({end: branches[end] for end in ends}, 0))
-        return self._together([found[end] for end in branches if end in found])
+        return [found[end] for end in branches if end in found]
 
     def _together(self, branches: list[Branch]) -> list[Branch]:
         """Return what can go all at once, and every other one alone: no branch may need what another one leaves."""
         if not branches:
             return []
-        others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
-        uncut = self._sound(branches, cut=False)  # two wrong sizes may agree where other groups are cut
-        if uncut and self._sound(branches) and all(self._trains(self._pruned(part)[0]) for part in others):
+        if self._all_sound(branches):
             return branches
         if len(branches) < 2:
             return []
@@ -137,6 +156,12 @@ class _Judge:
         while right and not self._sound([*left, *right]):
             right.pop()
         return [*left, *right]
+
+    def _all_sound(self, branches: list[Branch]) -> bool:
+        """Return whether branches can go all at once, and every other one alone, by full comparisons."""
+        others = (branches[::2], branches[1::2]) if len(branches) > 1 else ()
+        uncut = self._agree(branches, cut=False)  # two wrong sizes may agree where other groups are cut
+        return uncut and self._agree(branches) and all(self._trains(self._pruned(part)[0]) for part in others)
 
     def _settle(self, branches: Mapping[str, Sequence[Branch]], likely: int) -> dict[str, Branch]:
         """Settle ends of one kind: what the first needs, its like in other blocks are tried with together."""
@@ -157,19 +182,35 @@ class _Judge:
                 found.update(self._settle({end: branches[end] for end in half}, sound or 0))
         return found
 
-    def _sound(self, branches: Sequence[Branch], *, training: bool = True, cut: bool = True) -> bool:
+    def _sound(self, branches: Sequence[Branch], *, training: bool = True) -> bool:
+        return self._agree(branches, thorough=self.thorough, training=training)
+
+    def _agree(
+        self, branches: Sequence[Branch], *, thorough: bool = True, training: bool = True, cut: bool = True
+    ) -> bool:
+        """Return whether a network without ``branches`` agrees with its twin, and runs in training mode as it does."""
+        pair = self._with_twin(branches, cut=cut)
+        if pair is None:
+            return False
+        compare = self.full if thorough else self.quick
+        # Backwards once: in eval mode, or where nothing else is cut in training mode, as every other branch alone is.
+        difference = compare.difference(*pair, gradients=thorough and cut)
+        agree = difference is not None and difference <= TOLERANCE
+        return agree and (not training or self._trains(pair[0], backwards=thorough and not cut))
+
+    def _with_twin(self, branches: Sequence[Branch], *, cut: bool) -> tuple[nn.Module, nn.Module] | None:
+        """Return the network without ``branches`` and its masked twin; ``None`` where dropping them says nothing."""
         ends = [branch.width_of for branch in branches]
         if self.flow.order[0] in self.flow.idle(ends):
-            return False  # what comes in goes nowhere: any two networks would agree
+            return None  # what comes in goes nowhere: any two networks would agree
         if any(self._in_attention(name) for branch in branches for name in (branch.end, *branch.skipped)):
-            return False
+            return None
         small, twin = self._pruned(branches, cut=cut)
         for module in twin.modules():
             free_heads_(module)
         for branch in branches:
             twin.get_submodule(branch.width_of).register_forward_hook(_silence, prepend=True)
-        difference = self.differs(small, twin)
-        return difference is not None and difference <= TOLERANCE and (not training or self._trains(small))
+        return small, twin
 
     def _pruned(self, branches: Sequence[Branch], *, cut: bool = True) -> tuple[nn.Module, nn.Module]:
         """Return the network without ``branches``, and with them; of both every other group is cut, unless told not to.
@@ -177,25 +218,27 @@ class _Judge:
         What stays is cut, too: a branch that is gone must do without sizes that others may change.
         """
         gone = {name for branch in branches for name in branch.groups}
-        whole = without(self.model, [(g, [0]) for g in self.groups if cut and g.name not in gone])
-        small = copied(whole)
+        whole = without(self.model, [(g, [0]) for g in self.groups if cut and g.name not in gone], lazy=True)
+        small = copied(whole, lazy=True)
         drop_(small, branches)
         return small, whole
 
-    def _trains(self, small: nn.Module) -> bool:
+    def _trains(self, small: nn.Module, *, backwards: bool = True) -> bool:
         """Return whether a network runs in training mode, too, where the dense one does: it may read other things."""
-        return self._dense_trains is None or self._trained(small) == self._dense_trains
+        if self.training is None or self._trained(small, backwards=backwards) == self.training.shapes:
+            return True
+        return self._dense_trains is None
 
     @cached_property
     def _dense_trains(self) -> list[torch.Size] | None:
-        return self._trained(copied(self.model))
+        return self._trained(copied(self.model, lazy=True))
 
-    def _trained(self, network: nn.Module) -> list[torch.Size] | None:
+    def _trained(self, network: nn.Module, *, backwards: bool = True) -> list[torch.Size] | None:
         """Return the shapes of the outputs in training mode, after a step backwards; ``None`` where that fails."""
         try:
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(backwards):
                 torch.manual_seed(0)
-                outputs = tensors_of(call(network.train(), self.inputs))
+                outputs = tensors_of(call(network.train(), self.full.inputs))
                 loss = [t.sum() for t in outputs if t.requires_grad]
                 if loss:
                     torch.autograd.grad(loss, [p for p in network.parameters() if p.requires_grad], allow_unused=True)

@@ -17,7 +17,7 @@ from .held_objects import detached, replace_
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def copied(model: Network, memo: dict[int, object] | None = None) -> Network:
+def copied(model: Network, memo: dict[int, object] | None = None, *, lazy: bool = False) -> Network:
     """Return a deep copy of ``model`` that shares no tensor and no module with it.
 
     Each module keeps about ten ordered dictionaries for hooks, nearly all of them empty, and each of those costs a
@@ -30,11 +30,15 @@ def copied(model: Network, memo: dict[int, object] | None = None) -> Network:
     Args:
         model: left as it is.
         memo: what stands for parts of the model in the copy, by ``id``; as for ``copy.deepcopy``.
+        lazy: whether a parameter takes memory of its own only once it, or that of ``model``, is written to. That moves
+            it in memory, so that ``model`` has to be one's own.
 
     Raises:
         InputError: a module holds something that cannot be copied, or copies itself to something that is no copy.
     """
     known = {} if memo is None else memo
+    if lazy:
+        _share_until_written(model, known)
     for module in model.modules():
         for value in vars(module).values():
             if type(value) is OrderedDict and not value:
@@ -45,6 +49,16 @@ def copied(model: Network, memo: dict[int, object] | None = None) -> Network:
     _check_apart(model, network)
     rebind_(model, network, known)
     return network
+
+
+def _share_until_written(model: nn.Module, known: dict[int, object]) -> None:
+    """Put parameters into the memo that stand on the same memory until one of the two is written to."""
+    lazy_clone = getattr(torch, "_lazy_clone", None)  # no part of PyTorch's public functions
+    for parameter in model.parameters() if lazy_clone is not None else ():
+        if type(parameter) is nn.Parameter and id(parameter) not in known:
+            with suppress(RuntimeError):  # a layout or memory that cannot be shared so; NotImplementedError is one
+                shared = lazy_clone(parameter.detach())
+                known[id(parameter)] = nn.Parameter(shared, requires_grad=parameter.requires_grad)
 
 
 def _copied(model: Network, known: dict[int, object]) -> Network:

@@ -18,7 +18,7 @@ from torch.jit import ScriptModule
 
 from .attention import free_heads_
 from .copying import copied
-from .inputs import Inputs, call
+from .inputs import Inputs, call, tensors_of
 from .outputs import output_tensors
 
 _Place = tuple[int, int]
@@ -58,18 +58,22 @@ class Flow:
     """The operations that read each one."""
     roots: tuple[_Place, ...] = ()
     """What the network's outputs come from."""
+    shapes: list[torch.Size] = field(default_factory=list)
+    """Of the network's outputs."""
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: Inputs) -> Flow:
-        """Run ``model``, in eval mode, once; it is left as it is."""
-        network = copied(model)
+    def of(cls, model: nn.Module, inputs: Inputs, *, training: bool = False) -> Flow:
+        """Run ``model``, in eval mode unless told otherwise, once; it is left as it is."""
+        network = copied(model).train(training)
         for module in network.modules():
             free_heads_(module)  # PyTorch's own attention does not call the layer that it ends in
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         flow = cls()
         with torch.enable_grad(), _watched(network, flow) as seen:
-            outputs = [t for t in output_tensors(call(network, inputs)) if t.grad_fn is not None]
+            returned = call(network, inputs)
+        outputs = [t for t in output_tensors(returned) if t.grad_fn is not None]
+        flow.shapes = [t.shape for t in tensors_of(returned)]
         numbers = flow._number([t.grad_fn for t in outputs])
         flow.roots = tuple((numbers[t.grad_fn], t.output_nr) for t in outputs)
         flow.made = {name: (numbers[node], nr) for name, (node, nr) in seen.items() if node in numbers}

@@ -18,6 +18,7 @@ from .attention import free_heads_
 from .copying import copied
 from .coupling import Seen, Tracker, follow
 from .coupling.footprint import Footprint
+from .coupling.track import plain_attention
 from .groups import layer_of
 from .inputs import Inputs, tensors_of
 from .output_shapes import OutputShapes
@@ -116,7 +117,8 @@ class _Following:
     def _footprint(self, forward: ForwardPass) -> tuple[tuple[Any, ...], OutputShapes]:
         network = self._network()
         footprint = Footprint.of(named_tensors(network))
-        with _Watch(footprint):
+        # As in the pass that it is compared with: a fused kernel is another operation.
+        with plain_attention(), _Watch(footprint):
             outputs = run(network, forward).outputs
         check_seen(outputs)
         return tuple(footprint.touched), OutputShapes.of(outputs)

@@ -33,6 +33,7 @@ class MaskedTwins:
     """Compares pruned copies of one network with their masked twins."""
 
     model: nn.Module
+    """One's own: its parameters may move in memory."""
     moved: set[str]
     """Parameters of which some output was seen to depend."""
 
@@ -59,7 +60,7 @@ class MaskedTwins:
         found: list[tuple[Outcome, list[torch.Tensor]]] = []
 
         def attempt() -> None:
-            small = without(self.model, removed)
+            small = without(self.model, removed, lazy=True)
             outcome = run(small, forward, like=dense.draws, gradients=gradients, watch_integers=dense.all_integers)
             if gradients:
                 self._note_gradients(small, outcome)
@@ -110,7 +111,7 @@ class MaskedTwins:
 
     @staticmethod
     def _twin(model: nn.Module, removed: Removed, *, rescaled: bool) -> nn.Module:
-        twin = zeroed(model, positions_of(removed))
+        twin = zeroed(model, positions_of(removed), lazy=True)
         if rescaled:
             rescale_(twin, removed)
         return twin
@@ -127,7 +128,7 @@ class MaskedTwins:
         found: list[float | None] = []
 
         def compare() -> None:
-            small = run(without(self._double, removed), forward, like=draws)
+            small = run(without(self._double, removed, lazy=True), forward, like=draws)
             twin = run(self._twin(self._double, removed, rescaled=rescaled), forward, like=small.draws)
             found.append(difference(values_of(small.outputs), values_of(twin.outputs)))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .copying import copied
 from .inputs import Inputs, random_like
-from .outcomes import fault_of
+from .outcomes import DenseOutcome, fault_of
 from .output_shapes import OutputShapes
 from .passes import ForwardPass, Outcome, run
 
@@ -18,19 +19,32 @@ def smaller(model: nn.Module, example_input: Inputs) -> Inputs:
     """Return the input at a lower resolution where the network takes one, as soundness does not depend on it."""
     if not isinstance(example_input, torch.Tensor) or example_input.dim() != 4 or min(example_input.shape[2:]) < 128:
         return example_input
-    wanted = OutputShapes.of(_run(model, example_input).outputs)
+    wanted: OutputShapes | None = None
     for edge in (edge for edge in _EDGES if edge < min(example_input.shape[2:])):
-        small, shapes = example_input[:, :, :edge, :edge], list[OutputShapes]()
-        fault = fault_of(lambda small=small, shapes=shapes: shapes.append(OutputShapes.of(_run(model, small).outputs)))
-        if fault is None and shapes[0] == wanted:
-            return small
+        small = example_input[:, :, :edge, :edge]
+        shapes = _shapes(model, small)
+        if shapes is not None:
+            wanted = wanted or OutputShapes.of(_run(model, example_input).outputs)
+            if shapes == wanted:
+                return small
     return example_input
 
 
-def drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Return random inputs of two samples, or of one where the first dimension is no batch and cannot be two."""
-    two = random_like(inputs, generator)
-    return two if fault_of(lambda: _run(model, two)) is None else random_like(inputs, generator, batch=1)
+def _shapes(model: nn.Module, inputs: Inputs) -> OutputShapes | None:
+    found: list[OutputShapes] = []
+    fault_of(lambda: found.append(OutputShapes.of(_run(model, inputs).outputs)))
+    return found[0] if found else None
+
+
+def drawn(model: nn.Module, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, DenseOutcome | None]:
+    """Return random inputs of two samples, or of one where the first dimension is no batch and cannot be two.
+
+    With them comes what ``model`` gives on two samples.
+    """
+    two, found = random_like(inputs, generator), list[DenseOutcome]()
+    if fault_of(lambda: found.append(DenseOutcome.of(copied(model, lazy=True), ForwardPass(two)))) is None:
+        return two, found[0]
+    return random_like(inputs, generator, batch=1), None
 
 
 def _run(model: nn.Module, inputs: Inputs) -> Outcome:

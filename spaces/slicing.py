@@ -49,10 +49,11 @@ def _gone(removed: Iterable[tuple[Group, Iterable[int]]]) -> dict[tuple[str, int
     return positions
 
 
-def without(model: nn.Module, removed: Removed) -> nn.Module:
+def without(model: nn.Module, removed: Removed, *, lazy: bool = False) -> nn.Module:
     """Return a copy of ``model`` that lacks the channels ``removed``; nothing is shared with ``model``.
 
-    The smaller tensors are put into the copy's memo, so that the removed weights are never copied.
+    The smaller tensors are put into the copy's memo, so that the removed weights are never copied. ``lazy`` is as for
+    :func:`~espalier.spaces.copying.copied`.
     """
     tensors = named_tensors(model)
     smaller: dict[str, torch.Tensor] = {}
@@ -61,7 +62,7 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
         if gone:
             smaller[name] = _drop(smaller.get(name, tensors[name]), dim, gone)
     memo: dict[int, object] = {id(tensors[name]): _like(tensors[name], tensor) for name, tensor in smaller.items()}
-    pruned = copied(model, memo)
+    pruned = copied(model, memo, lazy=lazy)
     forget(pruned)
     recompute_(pruned)
     apply_sizes(pruned, removed)
@@ -72,12 +73,13 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     return pruned
 
 
-def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]]) -> nn.Module:
+def zeroed(model: nn.Module, positions: Mapping[tuple[str, int], set[int]], *, lazy: bool = False) -> nn.Module:
     """Return a copy of ``model`` in which ``positions`` of parameters are zero: the masked twin of :func:`without`.
 
     Of a weight that weight norm computes only the lengths are zeroed: a direction of zeros has none, and gives NaN.
+    ``lazy`` is as for :func:`~espalier.spaces.copying.copied`.
     """
-    twin = copied(model)
+    twin = copied(model, lazy=lazy)
     forget(twin)
     parameters = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():

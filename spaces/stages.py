@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from .copying import copied
-from .inputs import Inputs, call
 
-
-def stages(model: nn.Module, example_input: Inputs) -> dict[str, int]:
-    """Return the stage of every convolution and linear layer, from 0 at the finest resolution.
-
-    Layers whose output has no spatial dimensions stand in the last stage.
-    """
+def watch_sizes(network: nn.Module) -> dict[str, int]:
+    """Return a dict that the next pass of ``network``, a copy of one's own, fills: positions in each layer's output."""
     sizes: dict[str, int] = {}
-    network = copied(model).eval()
 
     def watch(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -31,7 +25,13 @@ def stages(model: nn.Module, example_input: Inputs) -> dict[str, int]:
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.MultiheadAttention | nn.RNNBase):
             module.register_forward_hook(watch(name))
-    with torch.no_grad():
-        call(network, example_input)
+    return sizes
+
+
+def stages(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the stage of every convolution and linear layer, from 0 at the finest resolution.
+
+    Layers whose output has no spatial dimensions stand in the last stage.
+    """
     order = {size: i for i, size in enumerate(sorted(set(sizes.values()), reverse=True))}
     return {name: order[size] for name, size in sizes.items()}

@@ -22,7 +22,7 @@ from .plain_network import check_plain
 from .quantisation_aware import tie_observed
 from .random_numbers import seeded
 from .recurrent import without_projected
-from .stages import stages
+from .stages import stages, watch_sizes
 from .unlisted import unlisted
 from .unmixed import without_moved
 from .verification import MaskOracle
@@ -53,14 +53,14 @@ def trace(model: nn.Module, example_input: Inputs | list[Inputs], *, freeze: Seq
 
 
 def _trace(model: nn.Module, examples: Sequence[Inputs], freeze: Sequence[str]) -> Graph:
-    for number, example in enumerate(examples, start=1):
-        _check_forward(model, example, "the example input" if len(examples) == 1 else f"example input {number}")
+    names = [f"example input {n}" for n in range(1, len(examples) + 1)] if len(examples) > 1 else ["the example input"]
+    sizes, *_ = [_check_forward(model, example, name) for example, name in zip(examples, names, strict=True)]
     frozen_layers = _layers_under(model, freeze)
     oracle = MaskOracle.of(model, examples[0])
     followed = follow_all(model, examples, oracle.inputs)
     tracker = followed.tracker
     tie_observed(model, tracker)
-    found, frozen, whole = candidates(model, tracker, stages=stages(model, examples[0]), freeze=frozen_layers)
+    found, frozen, whole = candidates(model, tracker, stages=stages(sizes), freeze=frozen_layers)
     found, projected = without_projected(model, found)
     found, whole, unread = _readable(followed.unread, found, whole)
     oracle.parts, oracle.passes = split_parts(found, tracker), followed.passes
@@ -68,7 +68,7 @@ def _trace(model: nn.Module, examples: Sequence[Inputs], freeze: Sequence[str]) 
     failed = explained(found, failed, tracker)
     groups, moved = without_moved(groups, tracker, oracle)
     groups = with_proved_heads(model, groups, oracle.objection)
-    groups = with_branches(oracle.model, oracle.inputs, groups, oracle.difference)
+    groups = with_branches(oracle.model, groups, oracle, oracle.quick)
     frozen = [*frozen, *projected, *unread, *failed, *moved]
     frozen += unlisted(model, tracker, groups, frozen)
     return Graph(with_weights(model, groups), tuple(frozen), fingerprint(model), followed.notes)
@@ -102,8 +102,10 @@ def _readable(
     return [], [], [FrozenGroup.because(reason, g.name, g.layers, g.channels) for g in (*groups, *whole)]
 
 
-def _check_forward(model: nn.Module, example_input: Inputs, name: str) -> None:
+def _check_forward(model: nn.Module, example_input: Inputs, name: str) -> dict[str, int]:
+    """Check that the network runs; return how many positions each layer's output has."""
     probe = copied(model).eval()
+    sizes = watch_sizes(probe)
     try:
         with torch.no_grad():
             outputs = call(probe, example_input)
@@ -116,6 +118,7 @@ def _check_forward(model: nn.Module, example_input: Inputs, name: str) -> None:
             )
         ) from error
     check_seen(outputs)
+    return sizes
 
 
 def _layers_under(model: nn.Module, names: Sequence[str]) -> frozenset[str]:

@@ -17,21 +17,19 @@ from torch import nn
 from .attributes import SplitPart, attempts, followers, kind_of, read_by_code
 from .comparison import difference, values_of
 from .copying import copied
+from .cuts import CUTS, removed_by
 from .freeze_reasons import FreezeCode, FreezeReason
 from .groups import FrozenGroup, Group, SizeAttribute, Slice
 from .head_dims import across_heads, by_position, in_pairs
 from .inputs import Inputs, random_like
+from .kinds import kinds_of
 from .masked_twins import TOLERANCE, MaskedTwins
 from .outcomes import DenseOutcome, fault_of, gradients_of, with_integers
 from .output_shapes import OutputShapes
 from .passes import ForwardPass, run
 from .probes import drawn, perturb_, smaller
 from .quantisation_aware import compute_unrounded_
-from .slicing import Removed, positions_of, zeroed
-
-_CUTS = ("all but one", "random part", "first quarter")
-"""What is removed in turn: nearly everything, which fails soonest; of each group another part, as groups that need the
-same width are sound together only; a run of first channels, which shows every mistake in offsets."""
+from .slicing import positions_of, zeroed
 
 _MORE = 8
 """So many times more samples are tried where some groups change no output."""
@@ -50,8 +48,12 @@ class MaskOracle:
     """Further ones, of which each is made once for all groups together: other inputs, training mode."""
     moved: set[str] = field(default_factory=set)
     """Parameters of which some output was seen to depend."""
-    cuts: Sequence[str] = _CUTS
+    cuts: Sequence[str] = CUTS
     """Which ones groups are judged by."""
+    sample: Inputs | None = None
+    """Random inputs of one sample, for what is judged in full afterwards."""
+    dense: DenseOutcome | None = None
+    """What the dense network gives on ``inputs``, where it is known."""
 
     @classmethod
     def of(
@@ -72,7 +74,10 @@ class MaskOracle:
         perturb_(network, generator)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
-        return cls(network, drawn(network, smaller(network, example_input), generator), generator, parts)
+        example = smaller(network, example_input)
+        inputs, dense = drawn(network, example, generator)
+        sample = random_like(example, generator, batch=1)
+        return cls(network, inputs, generator, parts, sample=sample, dense=dense)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
         """Return the groups that are sound, in order, and the others frozen with the reason.
@@ -95,18 +100,25 @@ class MaskOracle:
     def _sound_ones(self, groups: Sequence[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Return the groups that are sound together, and the others.
 
-        Parts of them are told apart by the first cut alone; what is kept of all parts is then judged by every cut.
+        Parts of them are told apart quickly; what is kept of all parts is then judged by every cut.
         """
         if not groups or self.objection(groups) is None:
             return list(groups), []
-        kinds = self._kinds(groups)
-        passed, failed = replace(self, cuts=self.cuts[:1])._bisect(kinds)
+        kinds = kinds_of(self.model, groups)
+        passed, failed = self.quick._bisect(kinds)
+        # Of those that are rescaled values are compared for the last time: one cut may agree by chance.
+        rescaled = [replace(g, verification="exact") for g in passed if g.verification != groups[0].verification]
+        agree = not rescaled or self.objection(rescaled, rescaled=True) is None
+        return (passed, failed) if agree and self._sound_together(passed, passed) else self._bisect(kinds)
+
+    def _sound_together(self, groups: Sequence[Group], new: Sequence[Group]) -> bool:
+        """Return whether groups can be pruned together, some of which are new."""
         # Of those that outputs are compared by value for, too: among others that would be left out.
-        exact = [g for g in passed if g.verification == "exact"]
-        parts = [exact] if len(exact) == len(passed) else [exact, passed]
-        if any(part and self.objection(part) is not None for part in parts):
-            return self._bisect(kinds)
-        return passed, failed
+        exact = [g for g in groups if g.verification == "exact"]
+        parts = [exact] if any(g.verification == "exact" for g in new) else []
+        if len(exact) < len(groups):
+            parts.append(list(groups))
+        return all(self.objection(part) is None for part in parts)
 
     def _in_other_passes(self, groups: list[Group]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         """Return the groups that are sound in all further passes, too, and the others with the reason."""
@@ -148,8 +160,8 @@ class MaskOracle:
         if dense is None:
             return None
         exact = all(g.verification == "exact" for g in groups)
-        for cut in _CUTS if forward.new else _CUTS[1:2]:
-            removed = self._removed(groups, cut)
+        for cut in CUTS if forward.new else CUTS[1:2]:
+            removed = removed_by(cut, groups, self.generator)
             reason = self._twins.objection(removed, forward, dense, exact=exact, gradients=cut != "all but one")
             if reason is not None:
                 return replace(reason, words=f"{_where(forward)}, {reason.words}")
@@ -178,7 +190,7 @@ class MaskOracle:
         positions = positions_of([(group, list(range(1, group.channels)))])
         for forward in passes:
             dense = self._dense_in(forward)
-            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions)):
+            if dense is not None and self._changes(forward, dense, zeroed(self.model, positions, lazy=True)):
                 return True
         return False
 
@@ -195,30 +207,40 @@ class MaskOracle:
         self, kept: list[Group], frozen: list[FrozenGroup], groups: Sequence[Group], whole: Sequence[Group]
     ) -> tuple[list[Group], list[FrozenGroup]]:
         """Unite what cannot be cut alone where that makes it sound."""
+        order = [g.name for g in groups]
+        united, names = self._united(kept, frozen, groups, whole, one_by_one=False)
+        if len(united) > len(kept) and not self._sound_together(united, united[len(kept) :]):
+            united, names = self._united(kept, frozen, groups, whole, one_by_one=True)
+        return sorted(united, key=lambda g: order.index(g.name)), [f for f in frozen if f.name in names]
+
+    def _united(
+        self,
+        kept: list[Group],
+        frozen: list[FrozenGroup],
+        groups: Sequence[Group],
+        whole: Sequence[Group],
+        *,
+        one_by_one: bool,
+    ) -> tuple[list[Group], set[str]]:
+        """Return ``kept`` with what was united, and the names of what stays frozen.
+
+        Args:
+            kept: sound groups.
+            frozen: all others.
+            groups: the same before they were judged.
+            whole: groups of one channel.
+            one_by_one: whether each is judged in full beside those before it; else quickly and alone.
+        """
         names = {f.name for f in frozen}
         for united, parts in across_heads([*(g for g in groups if g.name in names), *whole]):
             if names.issuperset(parts):
-                passed, _ = self._bisect([[united]])
-                if passed and self.objection([*kept, *passed]) is None:
+                passed, _ = (self if one_by_one else self.quick)._bisect([[united]])
+                if not one_by_one and any(g.verification != united.verification for g in passed):
+                    passed, _ = self._bisect([[united]])
+                if passed and (not one_by_one or self.objection([*kept, *passed]) is None):
                     kept = [*kept, *passed]
                     names.difference_update(parts)
-        order = [g.name for g in groups]
-        return sorted(kept, key=lambda g: order.index(g.name)), [f for f in frozen if f.name in names]
-
-    def _kinds(self, groups: Sequence[Group]) -> list[list[Group]]:
-        """Put groups of one kind together: the same layers of the same classes of modules, in whichever block."""
-        kinds: dict[frozenset[tuple[str, str, int]], list[Group]] = {}
-        for group in groups:
-            kinds.setdefault(frozenset(self._place(piece) for piece in group.slices), []).append(group)
-        return list(kinds.values())
-
-    def _place(self, piece: Slice) -> tuple[str, str, int]:
-        parent, _, name = piece.layer.rpartition(".")
-        return (
-            type(self.model.get_submodule(parent)).__qualname__,
-            f"{name}.{piece.tensor.rpartition('.')[2]}",
-            piece.dim,
-        )
+        return kept, names
 
     def _bisect(self, kinds: list[list[Group]]) -> tuple[list[Group], list[tuple[Group, FreezeReason]]]:
         groups = [g for kind in kinds for g in kind]
@@ -287,8 +309,17 @@ class MaskOracle:
         return [replace(g, attributes=(*g.attributes, *(a for a in self._followers(g) if wanted(a)))) for g in groups]
 
     def _followers(self, group: Group) -> tuple[SizeAttribute, ...]:
-        parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
-        return followers(self.model, group, parts)
+        # Asked for at each attempt; told by its slices, as to hash all their positions takes as long as to look anew.
+        known = self._followers_by_slices.get(id(group.slices))
+        if known is None or known[0] is not group.slices:
+            parts = [p for p in self.parts.get(group.name, ()) if len(p.per) == group.channels]
+            known = group.slices, followers(self.model, group, parts)
+            self._followers_by_slices[id(group.slices)] = known
+        return known[1]
+
+    @cached_property
+    def _followers_by_slices(self) -> dict[int, tuple[tuple[Slice, ...], tuple[SizeAttribute, ...]]]:
+        return {}
 
     def objection(self, groups: Sequence[Group], *, rescaled: bool = False) -> FreezeReason | None:
         """Return why ``groups`` cannot be pruned together, or ``None`` where they can.
@@ -299,7 +330,7 @@ class MaskOracle:
         """
         exact = all(g.verification == "exact" for g in groups)
         for cut in self.cuts:
-            removed, gradients = self._removed(groups, cut), cut == "first quarter"
+            removed, gradients = removed_by(cut, groups, self.generator), cut == "first quarter"
             reason = self._twins.objection(
                 removed, self._base, self._dense, exact=exact, gradients=gradients, rescaled=rescaled
             )
@@ -307,33 +338,30 @@ class MaskOracle:
                 return reason
         return None
 
-    def _removed(self, groups: Sequence[Group], cut: str) -> Removed:
-        shift = int(torch.randint(1 << 16, (1,), generator=self.generator))
-        return [(g, self._draw(g, cut, shift + i, alone=len(groups) == 1)) for i, g in enumerate(groups)]
-
-    def _draw(self, group: Group, cut: str, number: int, *, alone: bool) -> list[int]:
-        if cut == "first quarter":
-            return list(range(max(1, group.channels // 4)))
-        count = group.channels - 1
-        if cut == "random part":
-            count = number % group.channels or int(alone)
-        return torch.randperm(group.channels, generator=self.generator)[:count].tolist()
-
-    def difference(self, small: nn.Module, twin: nn.Module) -> float | None:
+    def difference(self, small: nn.Module, twin: nn.Module, *, gradients: bool = True) -> float | None:
         """Return how far two networks' outputs are apart, relative to the largest.
 
-        ``None`` where one does not run, the outputs have other shapes, or there is nothing in them to compare.
+        ``None`` where one does not run, forwards or, where ``gradients`` are asked for, backwards, the outputs have
+        other shapes, or there is nothing in them to compare.
         """
         found: list[float | None] = []
 
         def compare() -> None:
-            pruned = run(small, self._base, like=self._dense.draws, gradients=True)
-            gradients_of(small, pruned)
+            pruned = run(small, self._base, like=self._dense.draws, gradients=gradients)
+            if gradients:
+                gradients_of(small, pruned)
             expected = run(twin, self._base, like=pruned.draws)
             if OutputShapes.of(expected.outputs).objection(pruned.outputs) is None:
                 found.append(difference(values_of(pruned.outputs), values_of(expected.outputs)))
 
         return found[0] if fault_of(compare) is None and found else None
+
+    @cached_property
+    def quick(self) -> MaskOracle:
+        """The oracle by the first cut, on one sample: it tells groups apart that are then judged in full."""
+        if self.sample is None:
+            return replace(self, cuts=self.cuts[:1])
+        return replace(self, cuts=self.cuts[:1], inputs=self.sample, dense=None)
 
     @cached_property
     def _twins(self) -> MaskedTwins:
@@ -345,7 +373,7 @@ class MaskOracle:
 
     @cached_property
     def _dense(self) -> DenseOutcome:
-        return DenseOutcome.of(copied(self.model), self._base)
+        return self.dense or DenseOutcome.of(copied(self.model, lazy=True), self._base)
 
     @cached_property
     def _dense_by_pass(self) -> dict[ForwardPass, DenseOutcome | None]:
@@ -356,7 +384,7 @@ class MaskOracle:
         known = self._dense_by_pass
         if forward not in known:
             found: list[DenseOutcome] = []
-            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model), forward)))
+            fault = fault_of(lambda: found.append(DenseOutcome.of(copied(self.model, lazy=True), forward)))
             sound = fault is None and not any(bool(t.isnan().any()) for t in found[0].values)
             known[forward] = found[0] if sound else None
         return known[forward]

@@ -84,7 +84,7 @@ def _run(tracker: Tracker, model: nn.Module, forward: ForwardPass) -> Seen:
         tracker.set(tensor, Value.uniform(tensor.shape, FIXED))
     decisions, footprint = Decisions(tracker), Footprint.of(named)
     mode = _LabelMode(tracker, decisions, footprint, dict(forward.forced))
-    with seeded(), torch.no_grad(), _plain_attention(), Leaving(decisions), mode:
+    with seeded(), torch.no_grad(), plain_attention(), Leaving(decisions), mode:
         outputs = call(model, forward.inputs)
     if tracker.last:
         tracker.fix_decided()
@@ -97,7 +97,7 @@ def _run(tracker: Tracker, model: nn.Module, forward: ForwardPass) -> Seen:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Let attention run as the matrix products it consists of."""
     with separate_attention(), sdpa_kernel(SDPBackend.MATH):
         yield

@@ -80,10 +80,18 @@ def compact(full: torch.Tensor) -> torch.Tensor:
     return full
 
 
-def moved(value: Value, shape: torch.Size | tuple[int, ...], move: Callable[[torch.Tensor], torch.Tensor]) -> Value:
-    """Return the value after its elements were moved about by ``move``."""
+def moved(
+    value: Value,
+    shape: torch.Size | tuple[int, ...],
+    move: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    whole: bool = True,
+) -> Value:
+    """Return the value after its elements were moved about by ``move``, which takes them in full unless told not to."""
 
     def apply(part: torch.Tensor) -> torch.Tensor:
+        if not whole:
+            return compact(move(part))
         # One more than the label, so that the zeros that a move fills in (tril, im2col) come out as ANY.
         # Of no elements (an expert that is not chosen) one is moved, so that the channels are kept in sight.
         full = part.expand([max(size, 1) for size in value.shape]).contiguous() + 1

@@ -208,3 +208,35 @@ def test_a_module_that_copies_to_itself_is_refused():
     model = nn.Sequential(nn.Linear(3, 4), CopiesToItself(4, 2))
     with pytest.raises(InputError, match=r"module '1' \(CopiesToItself\) is no copy of it"):
         copied(model)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda w: w.data.zero_(), lambda w: w.detach().mul_(2), lambda w: w.data.numpy().fill(7)]
+)
+def test_lazy_copies_part_as_soon_as_one_of_them_is_written_to(write: Any):
+    for written in (0, 1):
+        model = Holder()
+        before = model.layer.weight.detach().clone()
+        pair = (model, copied(model, lazy=True))
+        assert pair[0].layer.weight is not pair[1].layer.weight
+        write(pair[written].layer.weight)
+        assert torch.equal(pair[1 - written].layer.weight, before)
+        assert not torch.equal(pair[written].layer.weight, before)
+
+
+def test_lazy_copies_run_backwards_and_keep_what_needs_no_gradient():
+    model = Holder()
+    model.layer.bias.requires_grad_(False)
+    lazy = copied(model, lazy=True)
+    lazy(torch.ones(2, 3)).sum().backward()
+    assert lazy.layer.weight.grad is not None
+    assert model.layer.weight.grad is None
+    assert not lazy.layer.bias.requires_grad
+
+
+def test_lazy_copies_keep_shared_parameters_shared():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    lazy = copied(model, lazy=True)
+    assert lazy[1].weight is lazy[0].weight
+    assert lazy[0].weight is not model[0].weight

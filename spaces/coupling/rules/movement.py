@@ -9,6 +9,7 @@ import torch
 from ..atoms import ANY
 from ..state import Tracker
 from ..values import Value, as_activation, compact, meet, moved
+from .compact_moves import compact_move
 from .rule import tensors
 
 MOVEMENTS = frozenset(
@@ -33,15 +34,15 @@ def move(tracker: Tracker, func: Any, args: Any, kwargs: Any, out: Any) -> list[
     if name == "index":
         args = (args[0], [_not_empty(index) for index in args[1]])
     value = tracker.value(args[0])
+    options = _without_types(kwargs)
+    short = compact_move(func, args, options, value.shape, out)
     results = []
-    outputs = tensors(out)
-    for position, tensor in enumerate(outputs):
+    for position, tensor in enumerate(tensors(out)):
 
         def apply(part: torch.Tensor, position: int = position) -> torch.Tensor:
-            result = func(part, *args[1:], **_without_types(kwargs))
-            return tensors(result)[position]
+            return (tensors(func(part, *args[1:], **options)) if short is None else short(part))[position]
 
-        results.append(moved(value, tensor.shape, apply))
+        results.append(moved(value, tensor.shape, apply, whole=short is None))
     _note_boxes(tracker, name, value, results, args)
     return results
 
