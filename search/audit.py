@@ -18,10 +18,10 @@ from optuna.trial import TrialState
 from ..errors import EvaluationError
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .audit_record import Audit, AuditedNetwork, read_audit
+from .run_folder.audit_record import Audit, AuditedNetwork, read_audit
+from .run_folder.trial_record import reason_of
 from .screen import CostScreen
 from .subject import SearchEvaluator
-from .trial_record import reason_of
 
 SHARE = 0.1
 MOST = 8

@@ -20,15 +20,23 @@ from ..evaluators.objectives import SCORE, Constraint
 from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest, batch_seed
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .baseline_record import BASELINES, Baseline, Level, baseline_folder, level_weights, read_baseline, write_baseline
 from .effort import Effort
-from .event_log import BASELINE_EVENT, EventLog
 from .executors.base import carry_out
-from .finished_networks import write_finished
 from .interrupts import Interrupts
 from .options import SearchOptions
 from .progress import Progress
-from .spending import Spending
+from .run_folder.baseline_record import (
+    BASELINES,
+    Baseline,
+    Level,
+    baseline_folder,
+    level_weights,
+    read_baseline,
+    write_baseline,
+)
+from .run_folder.event_log import BASELINE_EVENT, EventLog
+from .run_folder.finished_networks import write_finished
+from .run_folder.spending import Spending
 from .subject import SearchEvaluator
 from .timer import Timer
 

@@ -12,7 +12,6 @@ from ..evaluators.objectives import SCORE
 from ..evaluators.request import Ancestor, EvaluationRequest, batch_seed
 from ..spaces.policy import Policy
 from .effort import Effort
-from .event_log import EventLog
 from .executors import Completion, Executor
 from .executors.base import reason_of
 from .failures import prunes
@@ -24,6 +23,7 @@ from .patience import Patience
 from .progress import Progress, Snapshot
 from .proposals import Proposal, Proposer
 from .recovery import abandon
+from .run_folder.event_log import EventLog
 from .timer import Timer
 
 HOPELESS_AFTER = 5

@@ -11,9 +11,9 @@ from ..evaluators.request import EvaluationRequest
 from ..evaluators.task import Task
 from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
-from .baseline_record import BASELINES
 from .fidelity_ladder import climbs
 from .options import SearchOptions, options_of
+from .run_folder.baseline_record import BASELINES
 from .starting_points import Known, starting_points
 from .subject import Subject, prepare
 

@@ -12,7 +12,7 @@ from ..spaces.groups import Graph
 from ..spaces.inheritance import may_inherit
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
-from .trial_record import weights_name
+from .run_folder.trial_record import weights_name
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,7 @@ from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .fidelity_ladder import FidelityLadder
 from .heritage import Heritage
-from .running_front import RunningFront
-from .training_log import TrainingLog, network_of
-from .trial_record import (
+from .run_folder.trial_record import (
     ABANDONED,
     DUPLICATE_OF,
     EVALUATION,
@@ -36,6 +34,8 @@ from .trial_record import (
     state_of,
     weights_name,
 )
+from .running_front import RunningFront
+from .training_log import TrainingLog, network_of
 
 _UNKNOWN_VIOLATION = 1e9
 """Stands for the violation of a constraint on a metric that is unknown; storages take no infinity."""

@@ -13,7 +13,7 @@ from ..evaluators.measure import measured
 from ..evaluators.quantisation import Recipe
 from .attainable import check_constraints, check_objectives
 from .options import SearchOptions
-from .run_info import GraphSummary, RunInfo, installed_versions
+from .run_folder.run_info import GraphSummary, RunInfo, installed_versions
 from .subject import SearchEvaluator, Subject
 
 

@@ -19,10 +19,10 @@ from .distributions import check_values, distributions, draw
 from .fidelity_ladder import Promotion
 from .last_step import MoreTraining
 from .ledger import Ledger
-from .origin import Origin, OriginKind
+from .run_folder.origin import Origin, OriginKind
+from .run_folder.trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RETRY_OF, RUNG
 from .screen import CostScreen
 from .starting_points import StartingPoint
-from .trial_record import DUPLICATE_OF, ORIGIN, PREDICTED, RETRY_OF, RUNG
 
 MAX_DUPLICATES = 10
 """How often in a row a sampler may propose what is known before a policy is drawn at random instead."""

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from .ledger import Ledger
-from .trial_record import ABANDONED, DUPLICATE_OF, MAX_RETRIES, ORIGIN, REASON, RETRIES, RETRY_OF
+from .run_folder.trial_record import ABANDONED, DUPLICATE_OF, MAX_RETRIES, ORIGIN, REASON, RETRIES, RETRY_OF
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import optuna
 from ..errors import Interrupted, no_silent_end
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
-from . import journal
 from .interrupts import Interrupts
-from .new_folder import check_target, create, has_run
 from .new_info import new_info
 from .options import SearchOptions, options_of
 from .progress import NoProgress, Progress
-from .run_folder import Run, RunInfo, read_rankings
+from .run_folder import Run, RunInfo, journal
+from .run_folder.new_folder import check_target, create, has_run
+from .run_folder.rankings import read_rankings
 from .session import Session
 from .subject import Subject, prepare
 from .timer import Timer

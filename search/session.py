@@ -11,13 +11,11 @@ import optuna
 
 from ..evaluators.task_checks import is_same_score
 from ..evaluators.trust import remember
-from . import journal
 from .audit import audit_screen
 from .baselines import BaselineRunner
 from .coarse_proposals import CoarseProposals
 from .coordinator import Coordinator
 from .effort import Effort
-from .event_log import DOUBT_EVENT, LOG, EventLog, searched_seconds
 from .executors import EXECUTORS, Executor, ExecutorSettings
 from .failures import check_success
 from .fidelity_ladder import FidelityLadder, climbs, rungs
@@ -25,7 +23,6 @@ from .finish import finish
 from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
-from .new_folder import refuse_links
 from .new_info import quantisation_of
 from .options import SearchOptions, different_run
 from .path_training import PathTraining
@@ -33,13 +30,16 @@ from .progress import Progress
 from .proposals import Proposer
 from .recovery import recover
 from .resolutions import resolutions
-from .run_folder import Run, RunInfo, open_run, write_rankings
-from .run_info import installed_versions
+from .run_folder import Run, RunInfo, journal, open_run
+from .run_folder.event_log import DOUBT_EVENT, LOG, EventLog, searched_seconds
+from .run_folder.new_folder import refuse_links
+from .run_folder.rankings import write_rankings
+from .run_folder.run_info import installed_versions
+from .run_folder.spending import Spending, settled, spent
 from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
 from .sensitivity_table import SensitivityTable
 from .shrinking_path import ShrinkingPath, make_path
-from .spending import Spending, settled, spent
 from .starting_points import Known, starting_points
 from .subject import SearchEvaluator, Subject
 from .timer import Timer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...evaluators.measure import ACCURACY
 from ...evaluators.objectives import SCORE
 from ...evaluators.task_loading import is_built_in
-from ...search.origin import OriginKind
+from ...search.run_folder import OriginKind
 from .choice import export_command
 
 if TYPE_CHECKING:

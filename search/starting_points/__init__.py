@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...spaces.policy import Policy
-from ..origin import Origin, OriginKind
+from ..run_folder.origin import Origin, OriginKind
 from .base import Known, Ladder, StartingPoint
 from .global_ranking import global_ladder
 from .knapsack import knapsack_ladder

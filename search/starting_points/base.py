@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
-from ..origin import Origin, OriginKind
+from ..run_folder.origin import Origin, OriginKind
 from ..sensitivity_table import SensitivityTable
 
 

@@ -15,7 +15,6 @@ from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.hardware.base import LayerCost
 from espalier.evaluators.request import FinishedNetwork
 from espalier.jsonfile import write_json
-from espalier.search import journal, trial_record
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import (
     FrozenSummary,
@@ -23,10 +22,12 @@ from espalier.search.run_folder import (
     GroupSummary,
     Run,
     RunInfo,
+    journal,
     open_run,
+    trial_record,
     write_finished,
 )
-from espalier.search.run_info import installed_versions
+from espalier.search.run_folder.run_info import installed_versions
 from espalier.spaces.policy import Choice, Policy
 
 GROUPS = {"stem.conv": 16, "stage1.0.conv1": 16, "stage2.0.conv1": 32, "stage3.0.conv1": 64, "head.hidden": 128}

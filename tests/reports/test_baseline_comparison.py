@@ -14,10 +14,10 @@ from espalier.evaluators.request import FinishedNetwork
 from espalier.reports.baseline_comparison import compare_baselines, write_baselines_json
 from espalier.reports.html_report import render_report, report_html
 from espalier.reports.sections.baselines import baselines
-from espalier.search.baseline_record import Baseline, Level, baseline_folder, write_baseline
-from espalier.search.finished_networks import write_finished
 from espalier.search.run_folder import Run, open_run
-from espalier.search.spending import Spending
+from espalier.search.run_folder.baseline_record import Baseline, Level, baseline_folder, write_baseline
+from espalier.search.run_folder.finished_networks import write_finished
+from espalier.search.run_folder.spending import Spending
 
 SEARCH_VOLUME = ((0.19 - 0.11) * 0.41 + (0.205 - 0.19) * 0.47 + (0.31 - 0.205) * 0.475 + (0.41 - 0.31) * 0.485) / (
     0.41 * 0.49

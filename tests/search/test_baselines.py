@@ -10,8 +10,8 @@ import pytest
 
 from espalier.errors import Interrupted
 from espalier.search.baselines import levels
-from espalier.search.event_log import searched_seconds
 from espalier.search.run_folder import open_run
+from espalier.search.run_folder.event_log import searched_seconds
 from espalier.search.run_search import run_search
 from espalier.spaces.search_space import SearchSpace
 from espalier.testing.analytic import AnalyticEvaluator, analytic_graph

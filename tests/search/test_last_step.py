@@ -14,9 +14,9 @@ from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search.last_step import LastStep
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import Run
+from espalier.search.run_folder.trial_record import TrialRecord
 from espalier.search.run_search import run_search
 from espalier.search.subject import prepare
-from espalier.search.trial_record import TrialRecord
 
 BY_SIZE = {"objectives": "accuracy,size", "threads": 1, "clock": time.process_time}
 """Every cut is smaller, where a network so tiny need not be faster."""

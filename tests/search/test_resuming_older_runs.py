@@ -15,7 +15,7 @@ from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.quantisation import Recipe
 from espalier.evaluators.quantisation_scheme import SCHEMES
 from espalier.search.run_folder import Run
-from espalier.search.run_info import RunInfo
+from espalier.search.run_folder.run_info import RunInfo
 from espalier.search.run_search import run_search
 
 BEFORE_SCHEMES = {"host": "be4b4ad62a03bdf6", "cortex-m4": "7ecc11e7c964ca0c", "x86-avx2": "3ce66cdafb3e457a"}

@@ -19,9 +19,9 @@ from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.front import Front
 from espalier.evaluators.objectives import Constraint, objectives
 from espalier.search.distributions import check_values, distributions, draw
-from espalier.search.event_log import searched_seconds
 from espalier.search.interrupts import Interrupts
 from espalier.search.progress import RichProgress, Snapshot, clock
+from espalier.search.run_folder.event_log import searched_seconds
 from espalier.search.running_front import RunningFront
 from espalier.search.samplers import SAMPLERS, derived_seed, make_sampler
 from espalier.search.starting_points import Known, starting_points

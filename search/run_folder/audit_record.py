@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunFolderError, describe
-from ..jsonfile import read_json, write_json
+from ...errors import RunFolderError, describe
+from ...jsonfile import read_json, write_json
 
 AUDIT = "audit.json"
 

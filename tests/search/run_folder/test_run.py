@@ -8,8 +8,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from espalier.errors import RunFolderError
-from espalier.search import journal
-from espalier.search.run_folder import open_run
+from espalier.search.run_folder import journal, open_run
 from espalier.spaces.policy import Policy
 
 

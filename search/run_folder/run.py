@@ -1,9 +1,4 @@
-"""A run's folder: all that is needed to resume, report, compare and export a search.
-
-``run.json`` says what the run is; ``study.journal`` holds its trials; ``policies/N.json`` and ``weights/N.safetensors``
-their policies and, for members of the front, weights; ``rankings.json`` the order in which channels are kept;
-``finished.json`` the final numbers; ``baselines`` what they are held against; ``log.jsonl`` what happened when.
-"""
+"""A run, read from its folder: its trials, its front and what it was searched with."""
 
 from __future__ import annotations
 
@@ -14,47 +9,26 @@ from typing import Any
 
 import optuna
 
-from ..errors import RunFolderError, describe
-from ..evaluators.configuration import Configuration
-from ..evaluators.evaluation import Evaluation
-from ..evaluators.front import Front
-from ..evaluators.measure import Measure
-from ..evaluators.objectives import Constraint, Objective
-from ..evaluators.request import FinishedNetwork
-from ..evaluators.slower import slower_than
-from ..jsonfile import read_json, write_json
-from ..spaces.rankings import Rankings
+from ...errors import RunFolderError, describe
+from ...evaluators.configuration import Configuration
+from ...evaluators.evaluation import Evaluation
+from ...evaluators.front import Front
+from ...evaluators.measure import Measure
+from ...evaluators.objectives import Constraint, Objective
+from ...evaluators.request import FinishedNetwork
+from ...evaluators.slower import slower_than
+from ...jsonfile import write_json
+from ...spaces.rankings import Rankings
 from . import journal
-from .audit_record import Audit, AuditedNetwork, read_audit
+from .audit_record import Audit, read_audit
 from .baseline_record import Baseline, read_baselines
-from .event_log import DOUBT_EVENT, LOG, EventLog
-from .finished_networks import FINISHED, read_finished, with_final_numbers, write_finished
-from .options import SearchOptions
-from .run_info import FrozenSummary, GraphSummary, GroupSummary, RunInfo
+from .event_log import LOG, EventLog
+from .finished_networks import read_finished, with_final_numbers
+from .rankings import read_rankings
+from .run_info import GraphSummary, RunInfo
 from .trial_record import TrialRecord, policy_name, weights_name
 
 FRONT = "front.json"
-RANKINGS = "rankings.json"
-
-__all__ = [
-    "DOUBT_EVENT",
-    "FINISHED",
-    "Audit",
-    "AuditedNetwork",
-    "Baseline",
-    "FrozenSummary",
-    "GraphSummary",
-    "GroupSummary",
-    "Run",
-    "RunInfo",
-    "SearchOptions",
-    "TrialRecord",
-    "open_run",
-    "read_finished",
-    "read_rankings",
-    "write_finished",
-    "write_rankings",
-]
 
 
 class Run:
@@ -222,30 +196,6 @@ class Run:
             constraints=self.constraints,
             measure=self.measure,
         )
-
-
-def write_rankings(folder: Path, rankings: Rankings | None) -> None:
-    """Write ``rankings.json``; a run without rankings has an empty one."""
-    write_json(folder / RANKINGS, {"version": 1, "rankings": {} if rankings is None else rankings.to_dict()})
-
-
-def read_rankings(folder: Path) -> Rankings | None:
-    """Read ``rankings.json``; ``None`` where the run has no rankings.
-
-    Raises:
-        RunFolderError: it is absent, torn or malformed.
-    """
-    found = read_json(folder / RANKINGS).get("rankings")
-    try:
-        return Rankings.from_dict(found) if found else None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(
-            describe(
-                f"{folder / RANKINGS} holds no rankings ({error!r})",
-                expected="what Espalier wrote",
-                remedy="Restore it from a copy.",
-            )
-        ) from error
 
 
 def open_run(path: str | Path) -> Run:

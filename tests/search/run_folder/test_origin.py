@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from espalier.search.origin import Origin, OriginKind
+from espalier.search.run_folder.origin import Origin, OriginKind
 
 EACH = {
     "dense": Origin(OriginKind.DENSE),

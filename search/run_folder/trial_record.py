@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import optuna
 
-from ..errors import InputError, RunFolderError, describe
-from ..evaluators.configuration import Configuration
-from ..evaluators.evaluation import Evaluation
-from ..jsonfile import read_json
-from ..spaces.policy import Policy
+from ...errors import InputError, RunFolderError, describe
+from ...evaluators.configuration import Configuration
+from ...evaluators.evaluation import Evaluation
+from ...jsonfile import read_json
+from ...spaces.policy import Policy
 from .origin import Origin
 
 State = Literal["complete", "failed", "duplicate", "abandoned", "rejected", "running"]

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunFolderError, describe
-from ..evaluators.configuration import Configuration
-from ..evaluators.evaluation import Evaluation
-from ..evaluators.hardware.base import LayerCost
-from ..evaluators.request import FinishedNetwork
-from ..jsonfile import read_json, write_json
+from ...errors import RunFolderError, describe
+from ...evaluators.configuration import Configuration
+from ...evaluators.evaluation import Evaluation
+from ...evaluators.hardware.base import LayerCost
+from ...evaluators.request import FinishedNetwork
+from ...jsonfile import read_json, write_json
 
 FINISHED = "finished.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import RunFolderError, describe
-from .run_folder import RANKINGS
+from ...errors import RunFolderError, describe
+from .rankings import RANKINGS
 from .run_info import RUN
 
 _BEFORE_RUN = frozenset({".lock", RANKINGS, "policies", "weights"})

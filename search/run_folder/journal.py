@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from ..errors import InputError, RunFolderError, describe
+from ...errors import InputError, RunFolderError, describe
 from .event_log import LOG, TRIAL_EVENTS, EventLog
 from .run_info import RunInfo
 

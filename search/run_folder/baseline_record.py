@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, RunFolderError, describe
-from ..evaluators.configuration import Configuration
-from ..evaluators.evaluation import Evaluation
-from ..evaluators.request import FinishedNetwork
-from ..jsonfile import read_json, write_json
-from ..spaces.policy import Policy
+from ...errors import InputError, RunFolderError, describe
+from ...evaluators.configuration import Configuration
+from ...evaluators.evaluation import Evaluation
+from ...evaluators.request import FinishedNetwork
+from ...jsonfile import read_json, write_json
+from ...spaces.policy import Policy
 from .finished_networks import read_finished, with_final_numbers
 from .spending import Spending
 from .trial_record import weights_name

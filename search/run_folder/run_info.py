@@ -10,14 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, RunFolderError, describe
-from ..evaluators.evaluation import Evaluation
-from ..evaluators.measure import ACCURACY, Measure, measured
-from ..evaluators.objectives import Constraint, Objective
-from ..evaluators.quantisation import recipe_in_full
-from ..jsonfile import read_json, write_json
-from ..spaces.groups import Graph
-from .options import SearchOptions, different_run
+from ...errors import InputError, RunFolderError, describe
+from ...evaluators.evaluation import Evaluation
+from ...evaluators.measure import ACCURACY, Measure, measured
+from ...evaluators.objectives import Constraint, Objective
+from ...evaluators.quantisation import recipe_in_full
+from ...jsonfile import read_json, write_json
+from ...spaces.groups import Graph
+from ..options import SearchOptions, different_run
 
 RUN = "run.json"
 _PACKAGES = ("espalier", "torch", "optuna", "onnxruntime", "numpy")
