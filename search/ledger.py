@@ -108,6 +108,10 @@ class Ledger:
         """How many distinct policies were evaluated, failed ones included."""
         return len(self._outcomes)
 
+    def is_on_path(self, policy: Policy) -> bool:
+        """Return whether ``policy`` is of the path of shrinking networks."""
+        return policy.key in self._path
+
     def outcome(self, policy: Policy) -> Outcome | None:
         """Return how ``policy`` came out, if it was evaluated."""
         return self._outcomes.get(policy.key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -13,23 +12,21 @@ from ..evaluators.task_checks import is_same_score
 from ..evaluators.trust import remember
 from .audit import audit_screen
 from .baselines import BaselineRunner
-from .coarse_proposals import CoarseProposals
-from .coordinator import Coordinator
 from .effort import Effort
 from .executors import EXECUTORS, Executor, ExecutorSettings
 from .failures import check_success
 from .fidelity_ladder import FidelityLadder, climbs, rungs
 from .finish import finish
+from .generation import AssembledSteps, StepParts, assemble
 from .heritage import Heritage
 from .interrupts import Interrupts
 from .ledger import Ledger
+from .loop import SearchLoop
 from .new_info import quantisation_of
 from .options import SearchOptions, different_run
 from .path_training import PathTraining
 from .progress import Progress
-from .proposals import Proposer
 from .recovery import recover
-from .resolutions import resolutions
 from .run_folder import Run, RunInfo, journal, open_run
 from .run_folder.event_log import DOUBT_EVENT, LOG, EventLog, searched_seconds
 from .run_folder.new_folder import refuse_links
@@ -40,9 +37,10 @@ from .samplers import derived_seed, make_sampler
 from .screen import CostScreen
 from .sensitivity_table import SensitivityTable
 from .shrinking_path import ShrinkingPath, make_path
-from .starting_points import Known, starting_points
+from .starting_points import Known
 from .subject import SearchEvaluator, Subject
-from .timer import Timer
+from .timer import SearchClock, Timer
+from .training_budget import TrainingBudget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,65 +177,92 @@ class Session:
         runner.run(budget)
 
     def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
-        searched_before = searched_seconds(events.read())
+        clock = SearchClock(self.timer, searched_seconds(events.read()), self.options.budget)
         path = self._path(info)
-        training = PathTraining(path.levels, reaches_below=_too_costly(info), measure=info.metric)
+        effort = self._effort(info, path)
         ledger = self._ledger(study, info, path)
+        self._take_over(study, ledger, events)
+        for policy in path.policies:
+            if (outcome := ledger.outcome(policy)) is not None and outcome.metrics is not None:
+                effort.path.learn(policy, outcome.metrics, info.dense.metrics)
+        assembled = assemble(self._parts(study, info, ledger, path, effort, clock))
+        if self.options.workers > 1 or not path.policies:
+            assembled.cost_filter.prepare()  # later on other workers would disturb what it measures
+        self._loop(study, info, ledger, assembled, effort, clock)
+        ledger.end_ladder()
+        budget = settled(events, spent(study, self.options.workers * clock.elapsed()))
+        if (made := assembled.cost_filter.screen) is not None:
+            with self.interrupts.welcome():
+                audit_screen(self.folder, study, self.subject.space, made, self.evaluator, seed=self.options.seed)
+        return budget
+
+    def _take_over(self, study: optuna.Study, ledger: Ledger, events: EventLog) -> None:
+        """Settle what a killed search left, and take over what the study knows."""
         recovery = recover(study, ledger)
         if any(vars(recovery).values()):
             events.write("recovered", **vars(recovery))
         ledger.load(self.subject.space)
-        for policy in path.policies:
-            if (outcome := ledger.outcome(policy)) is not None and outcome.metrics is not None:
-                training.learn(policy, outcome.metrics, info.dense.metrics)
+
+    def _effort(self, info: RunInfo, path: ShrinkingPath) -> Effort:
+        training = PathTraining(path.levels, reaches_below=_too_costly(info), measure=info.metric)
+        timed = self.options.budget is not None and self.options.samples is None
+        return Effort(info.samples, budget=self.options.budget if timed else None, rate=path.rate, path=training)
+
+    def _parts(
+        self,
+        study: optuna.Study,
+        info: RunInfo,
+        ledger: Ledger,
+        path: ShrinkingPath,
+        effort: Effort,
+        clock: SearchClock,
+    ) -> StepParts:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
-        generator = random.Random(derived_seed(self.options.seed, finished))
-        screen = _Lazy(lambda: self._screen(info))
-        if self.options.workers > 1 or not path.policies:
-            screen()  # later on other workers would disturb what it measures
-        proposer = Proposer(
-            study,
-            self.subject.space,
-            ledger,
-            generator,
-            points=starting_points(self._known(path), self.subject.given, path.policies),
-            coarse=self._coarse(study, path),
-            screen=screen,
-            path=path.policies,
-            hopeless=training.is_hopeless,
+        return StepParts(
+            study=study,
+            space=self.subject.space,
+            ledger=ledger,
+            options=self.options,
+            path=path,
+            known=self._known(path),
+            given=self.subject.given,
+            effort=effort,
+            clock=clock,
+            dense=dict(info.dense.metrics),
+            measure=info.metric,
+            generator=random.Random(derived_seed(self.options.seed, finished)),
+            make_screen=lambda: self._screen(info),
         )
+
+    def _loop(
+        self,
+        study: optuna.Study,
+        info: RunInfo,
+        ledger: Ledger,
+        assembled: AssembledSteps,
+        effort: Effort,
+        clock: SearchClock,
+    ) -> None:
         executor = self._executor()
-        timed = self.options.budget is not None and self.options.samples is None
         try:
-            Coordinator(
+            SearchLoop(
                 study=study,
                 ledger=ledger,
-                proposer=proposer,
+                steps=assembled.steps,
+                duplicates=assembled.duplicates,
+                training=TrainingBudget(effort, ledger, clock.elapsed, clock.left),
                 executor=executor,
                 options=self.options,
-                effort=Effort(
-                    info.samples,
-                    budget=self.options.budget if timed else None,
-                    rate=path.rate,
-                    path=training,
-                ),
                 dense=dict(info.dense.metrics),
-                measure=info.metric,
-                events=events,
+                events=self._events,
                 progress=self.progress,
                 interrupts=self.interrupts,
-                searched_before=searched_before,
-                timer=self.timer,
+                clock=clock,
+                measure=info.metric,
             ).run()
         finally:
             executor.close()
-        ledger.end_ladder()
-        budget = settled(events, spent(study, self.options.workers * (searched_before + self.timer.elapsed())))
-        if (made := screen.value) is not None:
-            with self.interrupts.welcome():
-                audit_screen(self.folder, study, self.subject.space, made, self.evaluator, seed=self.options.seed)
-        return budget
 
     def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
         objectives, constraints = info.objectives, info.parsed_constraints
@@ -258,11 +283,6 @@ class Session:
         space = self.subject.space
         importance = {} if self.subject.rankings is None else self.subject.rankings.importance
         return Known(space, path.table or SensitivityTable({}), importance.get(space.criteria[0], {}))
-
-    def _coarse(self, study: optuna.Study, path: ShrinkingPath) -> CoarseProposals:
-        space, options = self.subject.space, self.options
-        coarse = resolutions(space, path.table)
-        return CoarseProposals(study, space, coarse, options.sampler, options.seed, options.trials)
 
     @property
     def _inherits(self) -> bool:
@@ -306,20 +326,6 @@ class Session:
             self.subject.factory, options.workers, options.threads_per_worker, evaluator=self.evaluator
         )
         return EXECUTORS.get(options.executor)(settings)
-
-
-@dataclasses.dataclass
-class _Lazy:
-    """Makes a screen when it is asked for first, and once."""
-
-    make: Callable[[], CostScreen | None]
-    value: CostScreen | None = None
-    _made: bool = False
-
-    def __call__(self) -> CostScreen | None:
-        if not self._made:
-            self.value, self._made = self.make(), True
-        return self.value
 
 
 def _too_costly(info: RunInfo) -> bool:

@@ -22,3 +22,31 @@ class Timer:
     def elapsed(self) -> float:
         """Return the seconds gone."""
         return self.clock() - self.begin
+
+
+@dataclass(frozen=True)
+class SearchClock:
+    """Seconds of a search, those of earlier sittings of the same run included.
+
+    Args:
+        timer: of this sitting.
+        before: seconds of earlier ones.
+        budget: seconds in all; ``None`` is any number.
+    """
+
+    timer: Timer
+    before: float = 0.0
+    budget: float | None = None
+
+    def elapsed(self) -> float:
+        """Return the seconds searched so far."""
+        return self.before + self.timer.elapsed()
+
+    def left(self) -> float | None:
+        """Return the seconds that are left; ``None`` where the search has no budget."""
+        return None if self.budget is None else self.budget - self.elapsed()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is used up."""
+        return (left := self.left()) is not None and left <= 0
