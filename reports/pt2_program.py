@@ -41,7 +41,7 @@ _WHILE = "torch.ops.higher_order.while_loop"
 _MAP = "torch.ops.higher_order.map_impl"
 _SCAN = "torch.ops.higher_order.scan"
 _WITH_GRAPHS = frozenset((_GRADIENT, _AUTOCAST, _CONDITION, _WHILE, _MAP, _SCAN))
-MOST_REPEATED_NODES = 1_000_000
+MOST_REPEATED_NODES = 200_000
 """How many nodes loops compute in one run at most: a file that was received may hold a loop that never ends."""
 
 _MALFORMED = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
