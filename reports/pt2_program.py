@@ -37,7 +37,12 @@ _UNSAFE = re.compile(r"_unsafe|set_|resize_|from_file|save|load|_local_scalar|re
 _GRADIENT = "torch.ops.higher_order.wrap_with_set_grad_enabled"
 _AUTOCAST = "torch.ops.higher_order.wrap_with_autocast"
 _CONDITION = "torch.ops.higher_order.cond"
-
+_WHILE = "torch.ops.higher_order.while_loop"
+_MAP = "torch.ops.higher_order.map_impl"
+_SCAN = "torch.ops.higher_order.scan"
+_WITH_GRAPHS = frozenset((_GRADIENT, _AUTOCAST, _CONDITION, _WHILE, _MAP, _SCAN))
+MOST_REPEATED_NODES = 200_000
+"""How many nodes loops compute in one run at most: a file that was received may hold a loop that never ends."""
 
 _MALFORMED = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 
@@ -46,14 +51,36 @@ class NotComputedError(InputError):
     """A program with an operator that is not computed here; it may be right."""
 
 
+class _Allowance:
+    """What loops may still compute."""
+
+    def __init__(self, nodes: int) -> None:
+        self._most = self._left = nodes
+
+    def take(self, graph: Mapping[str, Any]) -> None:
+        """Take off one round of a loop over ``graph``, be it empty.
+
+        Raises:
+            NotComputedError: there is no more.
+        """
+        self._left -= len(graph["nodes"]) + 1
+        if self._left < 0:
+            raise _not_computed(f"loops that compute more than {self._most:,} nodes")
+
+
 class Pt2Program:
     """A program that is computed by PyTorch's operators, given by name.
+
+    Args:
+        archive: what holds it.
+        loop_nodes: how many nodes its loops may compute in one run.
 
     Raises:
         NotComputedError: a node is no tensor operator that is known to do no more than compute.
     """
 
-    def __init__(self, archive: Pt2Archive) -> None:
+    def __init__(self, archive: Pt2Archive, *, loop_nodes: int = MOST_REPEATED_NODES) -> None:
+        self._loop_nodes = loop_nodes
         self._tensors = {**archive.weights, **archive.constants}
         try:
             module = archive.program["graph_module"]
@@ -89,7 +116,7 @@ class Pt2Program:
             name = _name_of(content.get("arg", content))
             values[name] = self._input(kind, content, given)
         with torch.no_grad():
-            _run(self._graph, values)
+            _run(self._graph, values, _Allowance(self._loop_nodes))
         wanted = [spec["user_output"]["arg"] for spec in self._outputs if "user_output" in spec]
         found = [_argument(arg, values) for arg in wanted]
         return [value for value in found if isinstance(value, torch.Tensor)]
@@ -114,7 +141,7 @@ class Pt2Program:
 
 def _check(graph: Mapping[str, Any]) -> None:
     for node in graph["nodes"]:
-        if not _is_skipped(node["target"]) and node["target"] not in (_GRADIENT, _AUTOCAST, _CONDITION):
+        if not _is_skipped(node["target"]) and node["target"] not in _WITH_GRAPHS:
             function_of(node["target"])
         for given in node["inputs"]:
             if "as_graph" in given["arg"]:
@@ -156,20 +183,17 @@ def _is_skipped(target: str) -> bool:
     return match is not None and match[2].startswith(_SKIPPED)
 
 
-def _run(graph: Mapping[str, Any], values: dict[str, Any]) -> None:
+def _run(graph: Mapping[str, Any], values: dict[str, Any], allowance: _Allowance) -> None:
     for node in graph["nodes"]:
         if _is_skipped(node["target"]):
             continue
-        _bind(node["outputs"], _computed(node, values), values)
+        _bind(node["outputs"], _computed(node, values, allowance), values)
 
 
-def _computed(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+def _computed(node: Mapping[str, Any], values: Mapping[str, Any], allowance: _Allowance) -> Any:
     target, given = node["target"], node["inputs"]
-    if target in (_GRADIENT, _AUTOCAST):
-        return _wrapped(target, [each["arg"] for each in given], values)
-    if target == _CONDITION:
-        predicate, yes, no, operands = (each["arg"] for each in given)
-        return _subgraph(yes if _argument(predicate, values) else no, _items(operands, values))
+    if target in _WITH_GRAPHS:
+        return _controlled(target, [each["arg"] for each in given], values, allowance)
     function = function_of(target)
     if not isinstance(function, torch._ops.OpOverload):
         return function(*(_argument(each["arg"], values) for each in given))
@@ -178,20 +202,68 @@ def _computed(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     return function(*positional, **named)
 
 
-def _wrapped(target: str, given: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Any:
+def _controlled(
+    target: str, given: Sequence[Mapping[str, Any]], values: Mapping[str, Any], allowance: _Allowance
+) -> Any:
+    """Return what an operator computes that is given graphs: ``torch.cond``, ``while_loop``, ``map`` and ``scan``."""
+    if target in (_GRADIENT, _AUTOCAST):
+        return _wrapped(target, given, values, allowance)
+    if target == _CONDITION:
+        predicate, yes, no, operands = given
+        return _subgraph(yes if _argument(predicate, values) else no, _items(operands, values), allowance)
+    # Behind the graphs stand lists of values, the last of what each round is given as it is.
+    *operands, last, shared = (_items(each, values) for each in given if "as_graph" not in each)
+    if target == _WHILE:
+        return _repeated(given[0], given[1], last, shared, allowance)
+    return _scanned(given[0], operands[0] if target == _SCAN else (), last, shared, allowance)
+
+
+def _wrapped(target: str, given: Sequence[Mapping[str, Any]], values: Mapping[str, Any], allowance: _Allowance) -> Any:
     position = next(i for i, each in enumerate(given) if "as_graph" in each)
     words = [_argument(each, values) for each in given[:position]]
     context: AbstractContextManager[Any] = nullcontext()
     if target == _AUTOCAST:
         context = torch.autocast(words[0], dtype=words[1], enabled=words[2], cache_enabled=words[3])
     with context:
-        return _subgraph(given[position], [_argument(each, values) for each in given[position + 1 :]])
+        return _subgraph(given[position], [_argument(each, values) for each in given[position + 1 :]], allowance)
 
 
-def _subgraph(given: Mapping[str, Any], operands: Sequence[Any]) -> Any:
+def _repeated(
+    check: Mapping[str, Any],
+    body: Mapping[str, Any],
+    carried: Sequence[Any],
+    shared: Sequence[Any],
+    allowance: _Allowance,
+) -> Sequence[Any]:
+    """Return what is carried once ``check`` no longer holds."""
+    while bool(_subgraph(check, [*carried, *shared], allowance)[0]):
+        allowance.take(check["as_graph"]["graph"])
+        allowance.take(body["as_graph"]["graph"])
+        carried = _subgraph(body, [*carried, *shared], allowance)
+    return carried
+
+
+def _scanned(
+    body: Mapping[str, Any],
+    carried: Sequence[Any],
+    rows: Sequence[torch.Tensor],
+    shared: Sequence[Any],
+    allowance: _Allowance,
+) -> Sequence[Any]:
+    """Return what is carried over all rows, and what each row gives, stacked."""
+    count, given = len(carried), []
+    for row in zip(*rows, strict=True):
+        allowance.take(body["as_graph"]["graph"])
+        found = _subgraph(body, [*carried, *row, *shared], allowance)
+        carried = found[:count]
+        given.append(found[count:])
+    return [*carried, *map(torch.stack, zip(*given, strict=True))]
+
+
+def _subgraph(given: Mapping[str, Any], operands: Sequence[Any], allowance: _Allowance) -> Sequence[Any]:
     graph = given["as_graph"]["graph"]
     inner = {_name_of(name): value for name, value in zip(graph["inputs"], operands, strict=True)}
-    _run(graph, inner)
+    _run(graph, inner, allowance)
     return tuple(_argument(each, inner) for each in graph["outputs"])
 
 

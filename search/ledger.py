@@ -24,9 +24,11 @@ from .fidelity_ladder import FidelityLadder
 from .heritage import Heritage
 from .run_folder.trial_record import (
     ABANDONED,
+    BEGUN,
     DUPLICATE_OF,
     EVALUATION,
     REASON,
+    RETRIES,
     RUNG,
     evaluation_of,
     policy_name,
@@ -118,8 +120,16 @@ class Ledger:
 
     def begin(self, trial: Trial, policy: Policy) -> Path:
         """Store the policy of ``trial`` and return where its weights belong."""
+        if RETRIES in trial.user_attrs:
+            trial.set_user_attr(BEGUN, True)
         write_json(self._folder / policy_name(trial.number), policy.to_dict())
         return self._folder / weights_name(trial.number)
+
+    def has_begun(self, trial: FrozenTrial) -> bool:
+        """Return whether a killed search had handed ``trial`` out, or was still about to."""
+        if RETRIES in trial.user_attrs:
+            return BEGUN in trial.user_attrs
+        return (self._folder / policy_name(trial.number)).exists()
 
     def record(self, trial: Trial, policy: Policy, evaluation: Evaluation | None, error: str | None) -> Outcome:
         """Tell the study how ``trial`` came out."""

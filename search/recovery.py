@@ -21,7 +21,7 @@ class Recovery:
     """Evaluated already, only not told."""
     retried: int
     given_up: int
-    """Running in each of several killed searches, so perhaps what killed them."""
+    """Being evaluated in each of several killed searches, so perhaps what killed them."""
 
 
 def recover(study: optuna.Study, ledger: Ledger) -> Recovery:
@@ -32,7 +32,7 @@ def recover(study: optuna.Study, ledger: Ledger) -> Recovery:
             adopted += 1
             continue
         if DUPLICATE_OF not in trial.user_attrs:
-            again = _requeue(study, trial)
+            again = _requeue(study, trial, begun=ledger.has_begun(trial))
             retried += again
             given_up += not again
         study.tell(trial.number, state=TrialState.FAIL)
@@ -47,10 +47,10 @@ def abandon(study: optuna.Study, trial: Trial) -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
-def _requeue(study: optuna.Study, trial: FrozenTrial) -> bool:
+def _requeue(study: optuna.Study, trial: FrozenTrial, *, begun: bool) -> bool:
     # A trial killed while it was asked has part of its parameters, or those that it was enqueued with.
     params = trial.params | trial.system_attrs.get("fixed_params", {})
-    retries = trial.user_attrs.get(RETRIES, 0) + 1
+    retries = trial.user_attrs.get(RETRIES, 0) + begun
     if retries > MAX_RETRIES:
         return False
     _enqueue_again(study, trial.number, params, trial.user_attrs, retries=retries)

@@ -28,8 +28,10 @@ RETRIES = "retries"
 ABANDONED = "abandoned"
 PREDICTED = "predicted"
 RUNG = "rung"
+BEGUN = "begun"
+"""Set on what is tried again as it is handed out: what a kill took before that cannot be what killed the search."""
 MAX_RETRIES = 3
-"""How often a trial is tried again that was running when its search was killed."""
+"""How often a trial is tried again that was being evaluated when its search was killed."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def weights_name(number: int) -> str:
 
 def _abandoned(attributes: Mapping[str, Any]) -> bool:
     # Nobody is left to write a reason for a trial that died with its search.
-    died = REASON not in attributes and attributes.get(RETRIES, 0) < MAX_RETRIES
-    return died or bool(attributes.get(ABANDONED))
+    last_try = attributes.get(RETRIES, 0) >= MAX_RETRIES and BEGUN in attributes
+    return (REASON not in attributes and not last_try) or bool(attributes.get(ABANDONED))
 
 
 def _epoch(moment: datetime | None) -> float | None:
