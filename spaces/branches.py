@@ -133,10 +133,12 @@ class _Judge:
         return self._together(self._settled(branches))
 
     def _settled(self, branches: Mapping[str, Sequence[Branch]]) -> list[Branch]:
-        kinds: dict[tuple[str, str], list[str]] = {}
+        kinds: dict[tuple[str, str, str], list[str]] = {}
         for end in branches:
             parent, _, name = end.rpartition(".")
-            kinds.setdefault((type(self.model.get_submodule(parent)).__qualname__, name), []).append(end)
+            around = (self.model.get_submodule(n) for n in (parent, parent.rpartition(".")[0]))
+            inner, outer = (type(module).__qualname__ for module in around)
+            kinds.setdefault((outer, inner, name), []).append(end)
         found: dict[str, Branch] = {}
         for ends in kinds.values():
             self.misses = 0

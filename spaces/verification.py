@@ -29,7 +29,7 @@ from .output_shapes import OutputShapes
 from .passes import ForwardPass, run
 from .probes import drawn, perturb_, smaller
 from .quantisation_aware import compute_unrounded_
-from .slicing import positions_of, zeroed
+from .slicing import forget, positions_of, zeroed
 
 _MORE = 8
 """So many times more samples are tried where some groups change no output."""
@@ -77,6 +77,7 @@ class MaskOracle:
         example = smaller(network, example_input)
         inputs, dense = drawn(network, example, generator)
         sample = random_like(example, generator, batch=1)
+        forget(network)  # computed once, it would hide parameters from whoever asks what outputs come from
         return cls(network, inputs, generator, parts, sample=sample, dense=dense)
 
     def judge(self, groups: Sequence[Group], whole: Sequence[Group] = ()) -> tuple[list[Group], list[FrozenGroup]]:
