@@ -196,7 +196,7 @@ class TaskEvaluator:
     def _loss(self, model: nn.Module) -> float:
         return validation_loss(model, self.task, limit=PROBE_SAMPLES, forward=MixedPrecision(model))
 
-    def practise(self, batches: int) -> int:
+    def time_training(self, batches: int) -> int:
         """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
         samples = batches * self.task.batch_size
         fine_tune(self.pruned(Policy.dense(self.graph)), self.task, samples, torch.Generator().manual_seed(0))

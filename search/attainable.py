@@ -9,7 +9,7 @@ from ..errors import ConstraintError, InputError, describe
 from ..evaluators.objectives import Constraint, Objective
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .subject import SearchEvaluator
+from .problem import SearchEvaluator
 
 Metrics = Mapping[str, float | None]
 

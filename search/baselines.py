@@ -20,10 +20,12 @@ from ..evaluators.objectives import SCORE, Constraint
 from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest, batch_seed
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
-from .effort import Effort
+from .budget.timer import Timer
+from .budget.training_budget import TrainingBudget
 from .executors.base import carry_out
 from .interrupts import Interrupts
 from .options import SearchOptions
+from .problem import SearchEvaluator
 from .progress import Progress
 from .run_folder.baseline_record import (
     BASELINES,
@@ -36,9 +38,7 @@ from .run_folder.baseline_record import (
 )
 from .run_folder.event_log import BASELINE_EVENT, EventLog
 from .run_folder.finished_networks import write_finished
-from .run_folder.spending import Spending
-from .subject import SearchEvaluator
-from .timer import Timer
+from .run_folder.used_budget import UsedBudget
 
 SPARSITIES = tuple(eighths / 8 for eighths in range(1, 7))
 PRACTICE_BATCHES = 4
@@ -83,7 +83,7 @@ class BaselineRunner:
     events: EventLog
     measure: Measure = ACCURACY
 
-    def run(self, budget: Spending) -> None:
+    def run(self, budget: UsedBudget) -> None:
         """Bring every baseline to its end; what was trained before stays, unless the search has gone on since."""
         for name, inherits in BASELINES.items():
             folder = baseline_folder(self.folder, name)
@@ -120,16 +120,16 @@ class BaselineRunner:
     def _pace(self, baseline: Baseline, count: int) -> _Pace:
         if self.options.budget is None:
             return _Pace(baseline.budget.samples // max(1, count), None)
-        with self.interrupts.welcome():
-            self.evaluator.practise(1)  # the first batch pays for what is set up once
+        with self.interrupts.interruptible():
+            self.evaluator.time_training(1)  # the first batch pays for what is set up once
             timer = Timer.start(self.clock)
-            samples = self.evaluator.practise(PRACTICE_BATCHES)
+            samples = self.evaluator.time_training(PRACTICE_BATCHES)
         # No number of samples bounds what the time allows.
-        return _Pace(0, Effort(sys.maxsize, baseline.budget.seconds, rate=samples / max(timer.elapsed(), 1e-6)))
+        return _Pace(0, TrainingBudget(sys.maxsize, baseline.budget.seconds, rate=samples / max(timer.elapsed(), 1e-6)))
 
     def _evaluated(self, sparsity: float, request: EvaluationRequest) -> Level:
         timer = Timer.start(self.clock)
-        with self.interrupts.welcome():
+        with self.interrupts.interruptible():
             done = carry_out(self.evaluator, request)
         return Level(request.trial, sparsity, request.policy, done.evaluation, done.error, timer.elapsed())
 
@@ -143,7 +143,7 @@ class BaselineRunner:
             measure=self.measure,
         )
         requests = [FinishRequest(c.trial, c.policy, str(level_weights(folder, c.trial))) for c in front.configurations]
-        with self.interrupts.welcome():
+        with self.interrupts.interruptible():
             networks = self.evaluator.finish(requests)
         write_finished(folder, networks)
         self.events.write(f"{BASELINE_EVENT} finished", name=baseline.name)
@@ -158,19 +158,19 @@ class BaselineRunner:
 
 @dataclass(frozen=True)
 class _Pace:
-    """Shares a baseline's budget out over its levels: in samples, or in seconds where there is an effort."""
+    """Shares a baseline's budget out over its levels: in samples, or in seconds where there is a training budget."""
 
     each: int
-    effort: Effort | None
+    training_budget: TrainingBudget | None
 
     def samples(self, baseline: Baseline, levels_left: int) -> int:
-        if self.effort is None:
+        if self.training_budget is None:
             return self.each
-        return self.effort.off_path((baseline.budget.seconds - baseline.seconds) / levels_left)
+        return self.training_budget.off_path((baseline.budget.seconds - baseline.seconds) / levels_left)
 
     def learn(self, level: Level) -> None:
-        if self.effort is not None and level.evaluation is not None:
-            self.effort.learn(level.evaluation.samples, level.seconds, level.evaluation.seconds)
+        if self.training_budget is not None and level.evaluation is not None:
+            self.training_budget.learn(level.evaluation.samples, level.seconds, level.evaluation.seconds)
 
 
 def _steps(space: SearchSpace) -> Iterator[tuple[float, Policy, bool]]:

@@ -13,9 +13,9 @@ from ..spaces.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
 from .fidelity_ladder import climbs
 from .options import SearchOptions, options_of
+from .problem import SearchProblem, prepare
 from .run_folder.baseline_record import BASELINES
 from .starting_points import Known, starting_points
-from .subject import Subject, prepare
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,32 @@ def dry_run(task: str | Task, **options: Any) -> DryRun:
         InputError: something given cannot be used.
     """
     asked = options_of(task, options)
-    return dry_run_subject(prepare(task, asked), asked)
+    return dry_run_problem(prepare(task, asked), asked)
 
 
-def dry_run_subject(subject: Subject, options: SearchOptions) -> DryRun:
-    """Return what a search of ``subject`` would have before it; :func:`dry_run` with the task made ready."""
-    evaluator = subject.factory()
+def dry_run_problem(problem: SearchProblem, options: SearchOptions) -> DryRun:
+    """Return what a search of ``problem`` would have before it; :func:`dry_run` with the task made ready."""
+    evaluator = problem.factory()
     dense = evaluator.dense().metrics
-    check_objectives(options.parsed_objectives, dense, subject.device_name)
-    check_constraints((*options.parsed_constraints, *subject.limits), subject.space, evaluator, dense)
-    points = starting_points(Known(subject.space), subject.given)
-    own = starting_points(Known(subject.space))
+    check_objectives(options.parsed_objectives, dense, problem.device_name)
+    check_constraints((*options.parsed_constraints, *problem.limits), problem.space, evaluator, dense)
+    points = starting_points(Known(problem.space), problem.given)
+    own = starting_points(Known(problem.space))
     half = own[min(1, len(own) - 1)].policy
     begin = time.perf_counter()
-    evaluator.evaluate(EvaluationRequest(0, half, subject.samples, options.seed))
+    evaluator.evaluate(EvaluationRequest(0, half, problem.samples, options.seed))
     each = time.perf_counter() - begin
-    trials = min(options.trials, subject.space.size)
+    trials = min(options.trials, problem.space.size)
     whole = each * math.ceil(trials / options.workers)
     limit = math.inf if options.budget is None else options.budget
     beside = len(BASELINES) * min(each * trials, limit * options.workers) if options.baselines else 0.0
     return DryRun(
-        groups=subject.space.graph.groups,
-        frozen=subject.space.graph.frozen,
-        size=subject.space.size,
+        groups=problem.space.graph.groups,
+        frozen=problem.space.graph.frozen,
+        size=problem.space.size,
         starting_points=min(trials, len(points)),
-        samples=subject.samples,
+        samples=problem.samples,
         evaluation_seconds=each,
         seconds=min(whole, limit) + beside,
-        climbs=climbs(options, rankings=subject.rankings is not None),
+        climbs=climbs(options, rankings=problem.rankings is not None),
     )

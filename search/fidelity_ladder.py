@@ -15,7 +15,7 @@ from typing import Any
 from ..evaluators.configuration import Configuration
 from ..evaluators.objectives import Constraint, Objective, point_of
 from ..evaluators.pareto import Point, crowding, dominates, fronts
-from .effort import LEAST_SAMPLES
+from .budget.training_budget import LEAST_SAMPLES
 from .options import SearchOptions
 
 FACTOR = 4

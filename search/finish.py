@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..evaluators.request import FinishRequest
+from .problem import SearchEvaluator
 from .progress import Progress
 from .run_folder import open_run, read_finished, write_finished
-from .subject import SearchEvaluator
 
 
 def finish(folder: Path, evaluator: SearchEvaluator, progress: Progress) -> None:

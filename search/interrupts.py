@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Turns signals into ``KeyboardInterrupt``, but only inside :meth:`welcome`; elsewhere they wait for it.
+    """Turns signals into ``KeyboardInterrupt``, but only inside :meth:`interruptible`; elsewhere they wait for it.
 
     Writing the study must not stop half way. Used in another thread than the main one it does nothing, as Python
     handles signals in the main one alone.
@@ -21,7 +21,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._pending = False
-        self._welcome = False
+        self._interruptible = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def came(self) -> bool:
@@ -38,18 +38,18 @@ class Interrupts:
             signal.signal(number, handler)
 
     @contextmanager
-    def welcome(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Let a signal raise ``KeyboardInterrupt`` here; one that came before raises at once."""
-        self._welcome = True
+        self._interruptible = True
         try:
             if self._pending:
                 raise KeyboardInterrupt
             yield
         finally:
-            self._welcome = False
+            self._interruptible = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._pending = True
-        if self._welcome:
-            self._welcome = False
+        if self._interruptible:
+            self._interruptible = False
             raise KeyboardInterrupt

@@ -10,20 +10,20 @@ import optuna
 from ..errors import EvaluationError, describe
 from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.request import EvaluationRequest, batch_seed
+from .archive import Archive, Outcome
+from .budget.candidate_training import CandidateTraining
+from .budget.timer import SearchClock
 from .executors import Completion, Executor
 from .executors.base import reason_of
 from .failures import prunes
 from .generation.base import Candidate
 from .generation.duplicates import Duplicates
 from .generation.steps import GenerationSteps
+from .interrupted_trials import abandon
 from .interrupts import Interrupts
-from .ledger import Ledger, Outcome
 from .options import SearchOptions
 from .progress import Progress, Snapshot
-from .recovery import abandon
 from .run_folder.event_log import EventLog
-from .timer import SearchClock
-from .training_budget import TrainingBudget
 
 HOPELESS_AFTER = 5
 """How many evaluations may fail, and none succeed, before the search gives up."""
@@ -35,7 +35,7 @@ class SearchLoop:
 
     Args:
         study: of the run.
-        ledger: knows what was evaluated, and writes what is.
+        archive: knows what was evaluated, and writes what is.
         steps: say what to evaluate next.
         duplicates: are answered once what they wait for is evaluated.
         training: says how long each candidate is trained.
@@ -50,10 +50,10 @@ class SearchLoop:
     """
 
     study: optuna.Study
-    ledger: Ledger
+    archive: Archive
     steps: GenerationSteps
     duplicates: Duplicates
-    training: TrainingBudget
+    training: CandidateTraining
     executor: Executor
     options: SearchOptions
     dense: Mapping[str, float | None]
@@ -66,7 +66,7 @@ class SearchLoop:
     def __post_init__(self) -> None:
         self._running: dict[int, Candidate] = {}
         self._requests: dict[int, tuple[EvaluationRequest, float]] = {}
-        self._evaluated_before = self.ledger.evaluated
+        self._evaluated_before = self.archive.evaluated
         self._trainings = {True: 0, False: 0}
         """How many candidates of this sitting were to be trained and succeeded, or failed."""
 
@@ -89,21 +89,21 @@ class SearchLoop:
     def snapshot(self) -> Snapshot:
         """Return where the search stands."""
         return Snapshot(
-            done=self.ledger.evaluated,
-            failed=self.ledger.failed,
+            done=self.archive.evaluated,
+            failed=self.archive.failed,
             total=self.options.trials,
             running=len(self._running),
-            front=len(self.ledger.front),
-            hypervolume=self.ledger.front.hypervolume(self.dense),
-            best_score=self.ledger.front.best_score(),
+            front=len(self.archive.front),
+            hypervolume=self.archive.front.hypervolume(self.dense),
+            best_score=self.archive.front.best_score(),
             metric=self.measure.name,
             elapsed=self.clock.elapsed(),
             remaining=self._remaining(),
         )
 
     def _search(self) -> None:
-        if self.ledger.inherits:
-            self.training.effort.begin(self.clock.elapsed())
+        if self.archive.inherits:
+            self.training.training_budget.begin(self.clock.elapsed())
         self._fill()
         while self._running:
             self.progress.update(self.snapshot)
@@ -121,8 +121,8 @@ class SearchLoop:
 
     def _hand_out(self, candidate: Candidate) -> None:
         number = candidate.trial.number
-        weights = self.ledger.begin(candidate.trial, candidate.policy)
-        ancestor = self.ledger.lend(candidate.policy, candidate.trains_on)
+        weights = self.archive.begin(candidate.trial, candidate.policy)
+        ancestor = self.archive.acquire(candidate.policy, candidate.trains_on)
         samples = self.training.samples(candidate, ancestor, self.steps.path_to_come(self._running))
         self._running[number] = candidate
         # What is trained on once more from the same weights sees other batches each time.
@@ -133,7 +133,7 @@ class SearchLoop:
 
     def _next_completed(self) -> Completion | None:
         try:
-            with self.interrupts.welcome():
+            with self.interrupts.interruptible():
                 return self.executor.next_completed()
         except KeyboardInterrupt as error:
             if self.interrupts.came() or len(self._running) != 1:
@@ -145,15 +145,15 @@ class SearchLoop:
     def _take_in(self, completion: Completion) -> None:
         number = completion.request.trial
         candidate = self._running[number]
-        outcome = self.ledger.record(candidate.trial, candidate.policy, completion.evaluation, completion.error)
+        outcome = self.archive.record(candidate.trial, candidate.policy, completion.evaluation, completion.error)
         del self._running[number]
         request, begin = self._requests.pop(number)
-        self.ledger.give_back(request.ancestor)
+        self.archive.release(request.ancestor)
         self._trainings[outcome.metrics is not None] += request.samples > 0 and prunes(request.policy)
         if completion.evaluation is not None:
-            effort = self.training.effort
-            effort.learn(request.samples, self.clock.timer.elapsed() - begin, completion.evaluation.seconds)
-            effort.path.learn(candidate.policy, completion.evaluation.metrics, self.dense)
+            training_budget = self.training.training_budget
+            training_budget.learn(request.samples, self.clock.timer.elapsed() - begin, completion.evaluation.seconds)
+            training_budget.path.learn(candidate.policy, completion.evaluation.metrics, self.dense)
         self.duplicates.settle(candidate)
         self._log(number, outcome)
         candidate.step.observe(candidate, outcome)
@@ -172,15 +172,15 @@ class SearchLoop:
     def _lose_patience(self, *, is_new: bool) -> None:
         patience = self.steps.patience
         before = patience.is_over
-        patience.take_in(self.ledger.front.hypervolume(self.dense), candidates=int(is_new))
+        patience.take_in(self.archive.front.hypervolume(self.dense), candidates=int(is_new))
         if patience.is_over and not before:
             text = f"{self.options.patience} candidates in a row left the front as it is: no more are tried"
             self.events.write("stagnated", text=text)
             self.progress.message(text)
 
     def _check_hope(self, reason: str | None) -> None:
-        failed = self.ledger.failed
-        everything = failed == self.ledger.evaluated
+        failed = self.archive.failed
+        everything = failed == self.archive.evaluated
         none_trained = self._trainings[False] >= HOPELESS_AFTER and not self._trainings[True]
         if none_trained or (failed >= HOPELESS_AFTER and everything):
             failures = f"{failed} evaluations" if everything else f"{self._trainings[False]} evaluations with training"
@@ -200,8 +200,8 @@ class SearchLoop:
         self._running.clear()
 
     def _remaining(self) -> float | None:
-        left = self.options.trials - self.ledger.evaluated
-        here = self.ledger.evaluated - self._evaluated_before
+        left = self.options.trials - self.archive.evaluated
+        here = self.archive.evaluated - self._evaluated_before
         bounds: list[float] = []
         if here > 0:
             bounds.append(self.clock.timer.elapsed() / here * max(0, left))

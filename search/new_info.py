@@ -13,38 +13,38 @@ from ..evaluators.measure import measured
 from ..evaluators.quantisation import Recipe
 from .attainable import check_constraints, check_objectives
 from .options import SearchOptions
+from .problem import SearchEvaluator, SearchProblem
 from .run_folder.run_info import GraphSummary, RunInfo, installed_versions
-from .subject import SearchEvaluator, Subject
 
 
-def new_info(subject: Subject, options: SearchOptions, evaluator: SearchEvaluator) -> RunInfo:
+def new_info(problem: SearchProblem, options: SearchOptions, evaluator: SearchEvaluator) -> RunInfo:
     """Measure the dense network and return what ``run.json`` says of a search that is to begin.
 
     Raises:
         InputError: an objective is unknown on the device, or a constraint cannot be met.
     """
     dense = evaluator.dense()
-    constraints = (*options.parsed_constraints, *subject.limits)
-    check_objectives(measured(options.parsed_objectives, subject.measure), dense.metrics, subject.device_name)
-    check_constraints(constraints, subject.space, evaluator, dense.metrics)
+    constraints = (*options.parsed_constraints, *problem.limits)
+    check_objectives(measured(options.parsed_objectives, problem.measure), dense.metrics, problem.device_name)
+    check_constraints(constraints, problem.space, evaluator, dense.metrics)
     return RunInfo(
-        task_reference=subject.task_reference,
-        task_name=subject.task_name,
-        device=subject.device_name,
+        task_reference=problem.task_reference,
+        task_name=problem.task_name,
+        device=problem.device_name,
         options=options,
         constraints=tuple(c.text for c in constraints),
         versions=installed_versions(),
         seed=options.seed,
-        samples=subject.samples,
-        fingerprints=dict(subject.fingerprints),
+        samples=problem.samples,
+        fingerprints=dict(problem.fingerprints),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        study_name=f"espalier-{subject.task_name}-{uuid4().hex[:8]}",
+        study_name=f"espalier-{problem.task_name}-{uuid4().hex[:8]}",
         dense=_dense_network(dense),
-        graph=GraphSummary.of(subject.space.graph),
+        graph=GraphSummary.of(problem.space.graph),
         quantisation=quantisation_of(options),
         processor=instruction_set().to_dict(),
-        metric=subject.measure,
-        training=subject.training,
+        metric=problem.measure,
+        training=problem.training,
     )
 
 

@@ -13,16 +13,16 @@ import optuna
 from ..errors import Interrupted, no_silent_end
 from ..evaluators.task import Task
 from ..evaluators.threads import torch_threads
+from .budget.timer import Timer
 from .interrupts import Interrupts
 from .new_info import new_info
 from .options import SearchOptions, options_of
+from .problem import SearchProblem, prepare
 from .progress import NoProgress, Progress
 from .run_folder import Run, RunInfo, journal
 from .run_folder.new_folder import check_target, create, has_run
 from .run_folder.rankings import read_rankings
 from .session import Session
-from .subject import Subject, prepare
-from .timer import Timer
 
 
 def run_search(
@@ -61,12 +61,12 @@ def run_search(
         asked = asked.going_on_from(RunInfo.read(folder).options)
     rankings = read_rankings(folder) if going_on else None
     with no_silent_end():
-        subject = prepare(task, asked, rankings=rankings)
-    return search_subject(subject, asked, folder, resume=resume, progress=progress, timer=timer)
+        problem = prepare(task, asked, rankings=rankings)
+    return search_problem(problem, asked, folder, resume=resume, progress=progress, timer=timer)
 
 
-def search_subject(
-    subject: Subject,
+def search_problem(
+    problem: SearchProblem,
     options: SearchOptions,
     folder: Path,
     *,
@@ -74,12 +74,12 @@ def search_subject(
     progress: Progress | None = None,
     timer: Timer | None = None,
 ) -> Run:
-    """Search ``subject``; :func:`run_search` with the task made ready. Raises what that raises."""
+    """Search ``problem``; :func:`run_search` with the task made ready. Raises what that raises."""
     shown = progress or NoProgress()
     check_target(folder, resume=resume)
     try:
         with no_silent_end(), torch_threads(options.threads_per_worker):
-            return _run(subject, options, folder, shown, timer or Timer.start(), going_on=resume and has_run(folder))
+            return _run(problem, options, folder, shown, timer or Timer.start(), going_on=resume and has_run(folder))
     except KeyboardInterrupt as interrupt:
         kept = f"the run in {folder} is kept, go on with --resume" if has_run(folder) else "no trial had begun"
         raise Interrupted(f"interrupted; {kept}") from interrupt
@@ -88,13 +88,13 @@ def search_subject(
 
 
 def _run(
-    subject: Subject, options: SearchOptions, folder: Path, progress: Progress, timer: Timer, *, going_on: bool
+    problem: SearchProblem, options: SearchOptions, folder: Path, progress: Progress, timer: Timer, *, going_on: bool
 ) -> Run:
-    evaluator = subject.factory()
-    info = None if going_on else new_info(subject, options, evaluator)
+    evaluator = problem.factory()
+    info = None if going_on else new_info(problem, options, evaluator)
     create(folder)
     with journal.exclusive(folder), _quiet_optuna(), Interrupts() as interrupts:
-        search = Session(folder, subject, options, evaluator, progress, interrupts, timer)
+        search = Session(folder, problem, options, evaluator, progress, interrupts, timer)
         return search.start(info) if info is not None else search.resume()
 
 

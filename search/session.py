@@ -10,37 +10,37 @@ import optuna
 
 from ..evaluators.task_checks import is_same_score
 from ..evaluators.trust import remember
-from .audit import audit_screen
+from .archive import Archive
 from .baselines import BaselineRunner
-from .effort import Effort
+from .budget.candidate_training import CandidateTraining
+from .budget.path_training import PathTraining
+from .budget.timer import SearchClock, Timer
+from .budget.training_budget import TrainingBudget
+from .checkpoints import Checkpoints
+from .cost_filter import CostFilter
+from .cost_filter_audit import audit_cost_filter
 from .executors import EXECUTORS, Executor, ExecutorSettings
 from .failures import check_success
 from .fidelity_ladder import FidelityLadder, climbs, rungs
 from .finish import finish
 from .generation import AssembledSteps, StepParts, assemble
-from .heritage import Heritage
+from .interrupted_trials import recover
 from .interrupts import Interrupts
-from .ledger import Ledger
 from .loop import SearchLoop
 from .new_info import quantisation_of
 from .options import SearchOptions, different_run
-from .path_training import PathTraining
+from .problem import SearchEvaluator, SearchProblem
 from .progress import Progress
-from .recovery import recover
 from .run_folder import Run, RunInfo, journal, open_run
 from .run_folder.event_log import DOUBT_EVENT, LOG, EventLog, searched_seconds
 from .run_folder.new_folder import refuse_links
 from .run_folder.rankings import write_rankings
 from .run_folder.run_info import installed_versions
-from .run_folder.spending import Spending, settled, spent
+from .run_folder.used_budget import UsedBudget, settled, spent
 from .samplers import derived_seed, make_sampler
-from .screen import CostScreen
-from .sensitivity_table import SensitivityTable
-from .shrinking_path import ShrinkingPath, make_path
+from .sensitivity.nested_path import NestedPath, find_nested_path
+from .sensitivity.table import SensitivityTable
 from .starting_points import Known
-from .subject import SearchEvaluator, Subject
-from .timer import SearchClock, Timer
-from .training_budget import TrainingBudget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Session:
     """The steps of one search, with what they share."""
 
     folder: Path
-    subject: Subject
+    problem: SearchProblem
     options: SearchOptions
     evaluator: SearchEvaluator
     progress: Progress
@@ -57,16 +57,16 @@ class Session:
 
     def start(self, info: RunInfo) -> Run:
         """Begin the run and bring it to its end."""
-        write_rankings(self.folder, self.subject.rankings)
+        write_rankings(self.folder, self.problem.rankings)
         info.write(self.folder)
         remember(info.study_name, info.task_reference)
         self._events.write("started", options=self.options.to_dict())
-        if self.subject.training_note:
-            self.progress.message(self.subject.training_note)
-            self._events.write("training", text=self.subject.training_note, **(self.subject.training or {}))
-        if self.subject.doubt is not None:
-            self.progress.message(f"warning: {self.subject.doubt}")
-            self._events.write(DOUBT_EVENT, text=self.subject.doubt)
+        if self.problem.training_note:
+            self.progress.message(self.problem.training_note)
+            self._events.write("training", text=self.problem.training_note, **(self.problem.training or {}))
+        if self.problem.doubt is not None:
+            self.progress.message(f"warning: {self.problem.doubt}")
+            self._events.write(DOUBT_EVENT, text=self.problem.doubt)
         return self._search(info)
 
     def resume(self) -> Run:
@@ -77,28 +77,28 @@ class Session:
         """
         stored = RunInfo.read(self.folder)
         refuse_links(self.folder)
-        if not stored.says_metric and stored.metric.direction == self.subject.measure.direction:
-            stored = dataclasses.replace(stored, metric=self.subject.measure)
+        if not stored.says_metric and stored.metric.direction == self.problem.measure.direction:
+            stored = dataclasses.replace(stored, metric=self.problem.measure)
         given = dataclasses.replace(
             stored,
             options=self.options,
-            samples=self.subject.samples,
-            fingerprints=self.subject.fingerprints_like(stored.fingerprints),
+            samples=self.problem.samples,
+            fingerprints=self.problem.fingerprints_like(stored.fingerprints),
             versions=installed_versions(),
             quantisation=quantisation_of(self.options),
-            metric=self.subject.measure,
-            training=self.subject.training,
+            metric=self.problem.measure,
+            training=self.problem.training,
         )
         given.check_resumes(stored)
         journal.refuse_missing(self.folder, stored)
         changed = self._check_data(given, stored)
         torn = journal.repair(self.folder / journal.JOURNAL)
         self._events.end_torn_line()
-        renewed = {what: self.subject.fingerprints[what] for what in self.subject.earlier_fingerprints}
+        renewed = {what: self.problem.fingerprints[what] for what in self.problem.earlier_fingerprints}
         fingerprints = {**stored.fingerprints, **renewed}
         info = dataclasses.replace(stored, options=self.options, says_metric=True, fingerprints=fingerprints)
         info.write(self.folder)
-        if self.subject.task_reference == info.task_reference:
+        if self.problem.task_reference == info.task_reference:
             remember(info.study_name, info.task_reference)
         self._events.write("resumed", options=self.options.to_dict())
         if changed is not None:
@@ -125,7 +125,7 @@ class Session:
         self._events.write("warning", text=text)
 
     def _tell_notes(self) -> None:
-        for text in self.subject.notes:
+        for text in self.problem.notes:
             self.progress.message(f"note: {text}")
             self._events.write("note", text=text)
 
@@ -140,7 +140,7 @@ class Session:
         try:
             with journal.study(self.folder, info) as study:
                 budget = self._coordinate(study, info, events)
-            with self.interrupts.welcome():
+            with self.interrupts.interruptible():
                 finish(self.folder, self.evaluator, self.progress)
         except KeyboardInterrupt:
             open_run(self.folder).write_front()
@@ -155,16 +155,16 @@ class Session:
         return run
 
     def _give_notice(self, events: EventLog) -> None:
-        with self.interrupts.welcome():
-            text = None if self.subject.notice is None else self.subject.notice()
+        with self.interrupts.interruptible():
+            text = None if self.problem.notice is None else self.problem.notice()
         if text is not None:
             self.progress.message(text)
             events.write("warning", text=text)
 
-    def _run_baselines(self, info: RunInfo, events: EventLog, budget: Spending) -> None:
+    def _run_baselines(self, info: RunInfo, events: EventLog, budget: UsedBudget) -> None:
         runner = BaselineRunner(
             folder=self.folder,
-            space=self.subject.space,
+            space=self.problem.space,
             evaluator=self.evaluator,
             options=self.options,
             constraints=info.parsed_constraints,
@@ -176,82 +176,84 @@ class Session:
         )
         runner.run(budget)
 
-    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> Spending:
+    def _coordinate(self, study: optuna.Study, info: RunInfo, events: EventLog) -> UsedBudget:
         clock = SearchClock(self.timer, searched_seconds(events.read()), self.options.budget)
         path = self._path(info)
-        effort = self._effort(info, path)
-        ledger = self._ledger(study, info, path)
-        self._take_over(study, ledger, events)
+        training_budget = self._training_budget(info, path)
+        archive = self._archive(study, info, path)
+        self._take_over(study, archive, events)
         for policy in path.policies:
-            if (outcome := ledger.outcome(policy)) is not None and outcome.metrics is not None:
-                effort.path.learn(policy, outcome.metrics, info.dense.metrics)
-        assembled = assemble(self._parts(study, info, ledger, path, effort, clock))
+            if (outcome := archive.outcome(policy)) is not None and outcome.metrics is not None:
+                training_budget.path.learn(policy, outcome.metrics, info.dense.metrics)
+        assembled = assemble(self._parts(study, info, archive, path, training_budget, clock))
         if self.options.workers > 1 or not path.policies:
             assembled.cost_filter.prepare()  # later on other workers would disturb what it measures
-        self._loop(study, info, ledger, assembled, effort, clock)
-        ledger.end_ladder()
+        self._loop(study, info, archive, assembled, training_budget, clock)
+        archive.end_ladder()
         budget = settled(events, spent(study, self.options.workers * clock.elapsed()))
-        if (made := assembled.cost_filter.screen) is not None:
-            with self.interrupts.welcome():
-                audit_screen(self.folder, study, self.subject.space, made, self.evaluator, seed=self.options.seed)
+        if (made := assembled.cost_filter.made) is not None:
+            with self.interrupts.interruptible():
+                audit_cost_filter(self.folder, study, self.problem.space, made, self.evaluator, seed=self.options.seed)
         return budget
 
-    def _take_over(self, study: optuna.Study, ledger: Ledger, events: EventLog) -> None:
+    def _take_over(self, study: optuna.Study, archive: Archive, events: EventLog) -> None:
         """Settle what a killed search left, and take over what the study knows."""
-        recovery = recover(study, ledger)
+        recovery = recover(study, archive)
         if any(vars(recovery).values()):
             events.write("recovered", **vars(recovery))
-        ledger.load(self.subject.space)
+        archive.load(self.problem.space)
 
-    def _effort(self, info: RunInfo, path: ShrinkingPath) -> Effort:
+    def _training_budget(self, info: RunInfo, path: NestedPath) -> TrainingBudget:
         training = PathTraining(path.levels, reaches_below=_too_costly(info), measure=info.metric)
         timed = self.options.budget is not None and self.options.samples is None
-        return Effort(info.samples, budget=self.options.budget if timed else None, rate=path.rate, path=training)
+        return TrainingBudget(
+            info.samples, budget=self.options.budget if timed else None, rate=path.rate, path=training
+        )
 
     def _parts(
         self,
         study: optuna.Study,
         info: RunInfo,
-        ledger: Ledger,
-        path: ShrinkingPath,
-        effort: Effort,
+        archive: Archive,
+        path: NestedPath,
+        training_budget: TrainingBudget,
         clock: SearchClock,
     ) -> StepParts:
         finished = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         study.sampler = make_sampler(self.options.sampler, base_seed=self.options.seed, finished=finished)
         return StepParts(
             study=study,
-            space=self.subject.space,
-            ledger=ledger,
+            space=self.problem.space,
+            archive=archive,
             options=self.options,
             path=path,
             known=self._known(path),
-            given=self.subject.given,
-            effort=effort,
+            given=self.problem.given,
+            training_budget=training_budget,
             clock=clock,
             dense=dict(info.dense.metrics),
             measure=info.metric,
             generator=random.Random(derived_seed(self.options.seed, finished)),
-            make_screen=lambda: self._screen(info),
+            make_cost_filter=lambda: self._cost_filter(info),
         )
 
     def _loop(
         self,
         study: optuna.Study,
         info: RunInfo,
-        ledger: Ledger,
+        archive: Archive,
         assembled: AssembledSteps,
-        effort: Effort,
+        training_budget: TrainingBudget,
         clock: SearchClock,
     ) -> None:
         executor = self._executor()
         try:
             SearchLoop(
                 study=study,
-                ledger=ledger,
+                archive=archive,
                 steps=assembled.steps,
                 duplicates=assembled.duplicates,
-                training=TrainingBudget(effort, ledger, clock.elapsed, clock.left),
+                training=CandidateTraining(training_budget, archive, clock.elapsed, clock.left),
                 executor=executor,
                 options=self.options,
                 dense=dict(info.dense.metrics),
@@ -264,38 +266,38 @@ class Session:
         finally:
             executor.close()
 
-    def _ledger(self, study: optuna.Study, info: RunInfo, path: ShrinkingPath) -> Ledger:
+    def _archive(self, study: optuna.Study, info: RunInfo, path: NestedPath) -> Archive:
         objectives, constraints = info.objectives, info.parsed_constraints
-        climbing = climbs(self.options, rankings=self.subject.rankings is not None)
+        climbing = climbs(self.options, rankings=self.problem.rankings is not None)
         ladder = FidelityLadder(rungs(info.samples), objectives, constraints) if climbing else None
-        return Ledger(
+        return Archive(
             study,
             self.folder,
             objectives=objectives,
             constraints=constraints,
-            heritage=self._heritage(),
+            checkpoints=self._checkpoints(),
             path=path.policies,
             ladder=ladder,
             measure=info.metric,
         )
 
-    def _known(self, path: ShrinkingPath) -> Known:
-        space = self.subject.space
-        importance = {} if self.subject.rankings is None else self.subject.rankings.importance
+    def _known(self, path: NestedPath) -> Known:
+        space = self.problem.space
+        importance = {} if self.problem.rankings is None else self.problem.rankings.importance
         return Known(space, path.table or SensitivityTable({}), importance.get(space.criteria[0], {}))
 
     @property
     def _inherits(self) -> bool:
         # What is pruned without rankings has no weights to take over.
-        return self.options.inherit and self.subject.rankings is not None
+        return self.options.inherit and self.problem.rankings is not None
 
-    def _path(self, info: RunInfo) -> ShrinkingPath:
+    def _path(self, info: RunInfo) -> NestedPath:
         if not self._inherits:
-            return ShrinkingPath()
-        with self.interrupts.welcome():
-            return make_path(
+            return NestedPath()
+        with self.interrupts.interruptible():
+            return find_nested_path(
                 self.folder,
-                self.subject.space,
+                self.problem.space,
                 self.evaluator,
                 self.options,
                 info.parsed_constraints,
@@ -304,17 +306,17 @@ class Session:
                 self.timer,
             )
 
-    def _heritage(self) -> Heritage | None:
-        rankings = self.subject.rankings
+    def _checkpoints(self) -> Checkpoints | None:
+        rankings = self.problem.rankings
         if not self._inherits or rankings is None:
             return None
-        return Heritage(self.subject.space.graph, rankings, self.folder)
+        return Checkpoints(self.problem.space.graph, rankings, self.folder)
 
-    def _screen(self, info: RunInfo) -> CostScreen | None:
-        if self.subject.screen is None:
+    def _cost_filter(self, info: RunInfo) -> CostFilter | None:
+        if self.problem.cost_filter is None:
             return None
-        with self.interrupts.welcome():
-            return self.subject.screen(self.folder, info.parsed_constraints, self._say)
+        with self.interrupts.interruptible():
+            return self.problem.cost_filter(self.folder, info.parsed_constraints, self._say)
 
     def _say(self, text: str) -> None:
         self.progress.message(text)
@@ -323,7 +325,7 @@ class Session:
     def _executor(self) -> Executor:
         options = self.options
         settings = ExecutorSettings(
-            self.subject.factory, options.workers, options.threads_per_worker, evaluator=self.evaluator
+            self.problem.factory, options.workers, options.threads_per_worker, evaluator=self.evaluator
         )
         return EXECUTORS.get(options.executor)(settings)
 

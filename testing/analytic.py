@@ -17,7 +17,7 @@ from ..evaluators.evaluation import Evaluation
 from ..evaluators.objectives import Constraint
 from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
 from ..jsonfile import write_text
-from ..search.subject import Subject
+from ..search.problem import SearchProblem
 from ..spaces.groups import Graph, Group
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
@@ -71,7 +71,7 @@ class AnalyticEvaluator:
         """Return the accuracy's negative: training mends nothing here."""
         return -self.accuracy(policy)
 
-    def practise(self, batches: int) -> int:
+    def time_training(self, batches: int) -> int:
         """Return the samples of as many batches of one."""
         return batches
 
@@ -112,17 +112,17 @@ def analytic_graph(*channels: int) -> Graph:
     return Graph(tuple(groups), (), "analytic-" + "-".join(map(str, channels)))
 
 
-def analytic_subject(
+def analytic_problem(
     *channels: int,
     seconds: float = 0.0,
     diverging: float = 2.0,
     failing: float = 2.0,
     data: str = "analytic",
     limits: tuple[Constraint, ...] = (),
-) -> Subject:
-    """Return a subject to search over groups of so many ``channels``."""
+) -> SearchProblem:
+    """Return a problem to search over groups of so many ``channels``."""
     graph = analytic_graph(*channels)
-    return Subject(
+    return SearchProblem(
         task_name="analytic",
         task_reference=None,
         device_name="formulas",

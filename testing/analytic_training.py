@@ -15,10 +15,10 @@ from ..evaluators.cost_prediction import PredictedCost
 from ..evaluators.evaluation import Evaluation
 from ..evaluators.objectives import Constraint
 from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
+from ..search.cost_filter import CostFilter
 from ..search.executors import Completion, ExecutorSettings
 from ..search.executors.base import carry_out
-from ..search.screen import CostScreen
-from ..search.subject import Subject
+from ..search.problem import SearchProblem
 from ..spaces.groups import Branch, Graph
 from ..spaces.policy import Policy
 from ..spaces.rankings import Rankings
@@ -101,7 +101,7 @@ class LearningEvaluator:
         self._train(policy, samples)
         return -self._mended(policy, samples)
 
-    def practise(self, batches: int) -> int:
+    def time_training(self, batches: int) -> int:
         """Return the samples of so many batches of the dense network, and let their time pass."""
         self._train(Policy.dense(self.graph), batches * BATCH)
         return batches * BATCH
@@ -184,15 +184,15 @@ def learning_graph(*channels: int) -> Graph:
     return replace(graph, groups=(*graph.groups[:-1], replace(last, branch=branch)))
 
 
-def learning_subject(
+def learning_problem(
     *channels: int,
     clock: FakeClock,
     precisions: Sequence[str] = ("fp32",),
     screened: bool = False,
     failing: Iterator[int] | Sequence[int] = (),
     given: Callable[[SearchSpace], Sequence[Policy]] = lambda _: (),
-) -> Subject:
-    """Return a subject whose networks learn and hand their weights on.
+) -> SearchProblem:
+    """Return a problem whose networks learn and hand their weights on.
 
     Args:
         channels: of each group.
@@ -206,11 +206,11 @@ def learning_subject(
     space = SearchSpace(graph, types=("channel", "block"), precisions=tuple(precisions))
     evaluator = LearningEvaluator(graph, clock, frozenset(failing))
 
-    def screen(folder: Path, constraints: tuple[Constraint, ...], say: Callable[[str], None]) -> CostScreen:
+    def cost_filter(folder: Path, constraints: tuple[Constraint, ...], say: Callable[[str], None]) -> CostFilter:
         say("costs are told by formulas")
-        return CostScreen(FormulaPredictor(evaluator), constraints, "exact")  # pyright: ignore[reportArgumentType]
+        return CostFilter(FormulaPredictor(evaluator), constraints, "exact")  # pyright: ignore[reportArgumentType]
 
-    return Subject(
+    return SearchProblem(
         task_name="learning",
         task_reference=None,
         device_name="formulas",
@@ -220,7 +220,7 @@ def learning_subject(
         fingerprints={"model": graph.fingerprint, "data": "formulas"},
         rankings=_rankings(graph),
         given=tuple(given(space)),
-        screen=screen if screened else None,
+        cost_filter=cost_filter if screened else None,
     )
 
 

@@ -12,20 +12,20 @@ from ...evaluators.measure import Measure
 from ...evaluators.objectives import SCORE
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
+from ..archive import Archive
+from ..budget.timer import SearchClock
+from ..budget.training_budget import TrainingBudget
 from ..coarse_proposals import CoarseProposals
-from ..effort import Effort
-from ..last_step import LastStep
-from ..ledger import Ledger
+from ..cost_filter import CostFilter
+from ..early_stopping import EarlyStopping
 from ..options import SearchOptions
-from ..patience import Patience
+from ..refinement_plan import RefinementPlan
 from ..resolutions import resolutions
 from ..run_folder.origin import OriginKind
-from ..screen import CostScreen
-from ..shrinking_path import ShrinkingPath
+from ..sensitivity.nested_path import NestedPath
 from ..starting_points import Known, starting_points
-from ..timer import SearchClock
 from .coarse import CoarseSource
-from .cost_filter import CostFilter
+from .cost_filter import LazyCostFilter
 from .duplicates import Duplicates
 from .halving import Halving
 from .new_networks import NewNetworks
@@ -43,32 +43,32 @@ class StepParts:
     Args:
         study: of the run.
         space: what may be tried.
-        ledger: knows what was evaluated.
+        archive: knows what was evaluated.
         options: of the search.
         path: of shrinking networks.
         known: what starting points are told from.
         given: the user's own policies.
-        effort: shares the time out.
+        training_budget: shares the time out.
         clock: of the search.
         dense: metrics of the network as it was brought.
         measure: what the score is.
         generator: draws policies.
-        make_screen: makes what predicts costs.
+        make_cost_filter: makes what predicts costs.
     """
 
     study: optuna.Study
     space: SearchSpace
-    ledger: Ledger
+    archive: Archive
     options: SearchOptions
-    path: ShrinkingPath
+    path: NestedPath
     known: Known
     given: tuple[Policy, ...]
-    effort: Effort
+    training_budget: TrainingBudget
     clock: SearchClock
     dense: Mapping[str, float | None]
     measure: Measure
     generator: random.Random
-    make_screen: Callable[[], CostScreen | None]
+    make_cost_filter: Callable[[], CostFilter | None]
 
 
 @dataclass(frozen=True)
@@ -77,29 +77,29 @@ class AssembledSteps:
 
     steps: GenerationSteps
     duplicates: Duplicates
-    cost_filter: CostFilter
+    cost_filter: LazyCostFilter
 
 
 def assemble(parts: StepParts) -> AssembledSteps:
     """Return the steps of a search, in the order in which they are asked."""
-    space, ledger, options = parts.space, parts.ledger, parts.options
-    queue = TrialQueue(parts.study, space, ledger)
+    space, archive, options = parts.space, parts.archive, parts.options
+    queue = TrialQueue(parts.study, space, archive)
     first, published = _point_sources(parts, queue)
-    duplicates = Duplicates(ledger)
-    cost_filter = CostFilter(parts.make_screen, ledger, has_path=bool(parts.path.policies))
-    draws = RandomSource(space, ledger, parts.generator)
+    duplicates = Duplicates(archive)
+    cost_filter = LazyCostFilter(parts.make_cost_filter, archive, has_path=bool(parts.path.policies))
+    draws = RandomSource(space, archive, parts.generator)
     sources = (*first, published, CoarseSource(_coarse(parts)))
-    new = NewNetworks(space, ledger, queue, sources, draws, duplicates, cost_filter)
-    last_step = LastStep(ledger, parts.effort, options, parts.dense, parts.measure)
+    new = NewNetworks(space, archive, queue, sources, draws, duplicates, cost_filter)
+    refinement_plan = RefinementPlan(archive, parts.training_budget, options, parts.dense, parts.measure)
     steps = GenerationSteps(
         queue=queue,
         first=first,
         new=new,
-        halving=Halving(ledger.ladder, space, queue, worthy=lambda: worthy(ledger, parts.dense, parts.measure)),
-        refinement=Refinement(last_step, space, queue, parts.clock.elapsed),
-        patience=Patience(options.patience),
-        effort=parts.effort,
-        ledger=ledger,
+        halving=Halving(archive.ladder, space, queue, worthy=lambda: worthy(archive, parts.dense, parts.measure)),
+        refinement=Refinement(refinement_plan, space, queue, parts.clock.elapsed),
+        patience=EarlyStopping(options.patience),
+        training_budget=parts.training_budget,
+        archive=archive,
         trials=options.trials,
         elapsed=parts.clock.elapsed,
         time_left=parts.clock.left,
@@ -107,9 +107,9 @@ def assemble(parts: StepParts) -> AssembledSteps:
     return AssembledSteps(steps, duplicates, cost_filter)
 
 
-def worthy(ledger: Ledger, dense: Mapping[str, float | None], measure: Measure) -> frozenset[int]:
+def worthy(archive: Archive, dense: Mapping[str, float | None], measure: Measure) -> frozenset[int]:
     """Return the trials on the front that add to its hypervolume; a small network may be there for being small."""
-    best, members = dense.get(SCORE), ledger.front.members
+    best, members = dense.get(SCORE), archive.front.members
     if best is None:
         return frozenset(member.trial for member in members)
     least = measure.key(measure.reference(best))
@@ -122,7 +122,7 @@ def _point_sources(parts: StepParts, queue: TrialQueue) -> tuple[tuple[PointSour
     points = [
         point
         for point in starting_points(parts.known, parts.given, parts.path.policies)
-        if parts.ledger.outcome(point.policy) is None and parts.space.values(point.policy) not in queued
+        if parts.archive.outcome(point.policy) is None and parts.space.values(point.policy) not in queued
     ]
     kinds = ((OriginKind.GIVEN,), (OriginKind.DENSE, OriginKind.PATH), (OriginKind.METHOD,))
     user, path, published = (
@@ -130,7 +130,7 @@ def _point_sources(parts: StepParts, queue: TrialQueue) -> tuple[tuple[PointSour
             (point for point in points if point.origin.kind in kind),
             parts.space,
             path=parts.path.policies,
-            hopeless=parts.effort.path.is_hopeless,
+            hopeless=parts.training_budget.path.is_hopeless,
         )
         for kind in kinds
     )

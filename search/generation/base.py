@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from ...evaluators.configuration import Configuration
 from ...spaces.policy import Policy
 from ...spaces.search_space import Value
-from ..ledger import Outcome
+from ..archive import Outcome
 from ..run_folder.origin import Origin
 
 

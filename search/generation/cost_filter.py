@@ -7,47 +7,47 @@ from collections.abc import Callable
 from optuna.trial import Trial
 
 from ...spaces.policy import Policy
-from ..ledger import Ledger
+from ..archive import Archive
+from ..cost_filter import CostFilter
 from ..run_folder.trial_record import PREDICTED
-from ..screen import CostScreen
 from .trial_queue import origin_of
 
 
-class CostFilter:
+class LazyCostFilter:
     """Predicts what a candidate costs, and turns down what cannot pay.
 
     Args:
         make: makes what predicts, when the first candidate off the path needs it; ``None`` where the run does without.
-        ledger: is told of what is turned down.
+        archive: is told of what is turned down.
         has_path: whether the run has a path, whose networks and what comes before are not even predicted.
     """
 
-    def __init__(self, make: Callable[[], CostScreen | None], ledger: Ledger, *, has_path: bool) -> None:
+    def __init__(self, make: Callable[[], CostFilter | None], archive: Archive, *, has_path: bool) -> None:
         self._make = make
-        self._ledger = ledger
+        self._archive = archive
         self._has_path = has_path
         self._made = False
-        self._screen: CostScreen | None = None
+        self._cost_filter: CostFilter | None = None
 
-    def prepare(self) -> CostScreen | None:
+    def prepare(self) -> CostFilter | None:
         """Return what predicts, made now if it has not been yet."""
         if not self._made:
-            self._screen, self._made = self._make(), True
-        return self._screen
+            self._cost_filter, self._made = self._make(), True
+        return self._cost_filter
 
     @property
-    def screen(self) -> CostScreen | None:
+    def made(self) -> CostFilter | None:
         """What predicts, if it was made."""
-        return self._screen
+        return self._cost_filter
 
     def turns_down(self, trial: Trial, policy: Policy) -> bool:
         """Return whether ``trial`` was turned down; its predicted cost is noted either way."""
         always = origin_of(trial).comes_first
-        if (always and self._has_path) or (screen := self.prepare()) is None:
+        if (always and self._has_path) or (cost_filter := self.prepare()) is None:
             return False
-        cost = screen.predict(policy)
+        cost = cost_filter.predict(policy)
         trial.set_user_attr(PREDICTED, [cost.latency_ms, cost.latency_low, cost.latency_high])
-        objection = None if always else screen.objection(policy)
+        objection = None if always else cost_filter.objection(policy)
         if objection is not None:
-            self._ledger.reject(trial, objection)
+            self._archive.reject(trial, objection)
         return objection is not None

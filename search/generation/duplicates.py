@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.trial import Trial
 
 from ...spaces.policy import Policy
-from ..ledger import Ledger
+from ..archive import Archive
 from ..run_folder.trial_record import DUPLICATE_OF
 from .base import Candidate, Running, policies_under_way
 
@@ -13,15 +13,15 @@ from .base import Candidate, Running, policies_under_way
 class Duplicates:
     """Settles duplicates, so that samplers learn from them too."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
         self._waiting: dict[int, list[Trial]] = {}
 
     def take(self, trial: Trial, policy: Policy, running: Running) -> bool:
         """Return whether ``trial`` is one, after answering it or letting it wait."""
-        outcome = self._ledger.outcome(policy)
+        outcome = self._archive.outcome(policy)
         if outcome is not None:
-            self._ledger.repeat(trial, outcome)
+            self._archive.repeat(trial, outcome)
             return True
         if (original := policies_under_way(running).get(policy.key)) is not None:
             trial.set_user_attr(DUPLICATE_OF, original)
@@ -31,10 +31,10 @@ class Duplicates:
 
     def settle(self, candidate: Candidate) -> None:
         """Answer the trials that waited for this one."""
-        outcome = self._ledger.outcome(candidate.policy)
+        outcome = self._archive.outcome(candidate.policy)
         for trial in self._waiting.pop(candidate.trial.number, []):
             if outcome is not None:
-                self._ledger.repeat(trial, outcome)
+                self._archive.repeat(trial, outcome)
 
     @property
     def waiting(self) -> tuple[Trial, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from ...spaces.search_space import SearchSpace
+from ..archive import Outcome
 from ..fidelity_ladder import FidelityLadder
-from ..ledger import Outcome
 from ..run_folder.origin import Origin, OriginKind
 from ..run_folder.trial_record import RUNG
 from .base import Candidate, Running, Suggestion

@@ -11,10 +11,10 @@ from optuna.trial import Trial
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
-from ..ledger import Ledger, Outcome
+from ..archive import Archive, Outcome
 from ..run_folder.trial_record import RUNG
 from .base import Candidate, Running, Source
-from .cost_filter import CostFilter
+from .cost_filter import LazyCostFilter
 from .duplicates import Duplicates
 from .random_draws import RandomSource
 from .trial_queue import TrialQueue, origin_of
@@ -32,7 +32,7 @@ class NewNetworks:
 
     Args:
         space: what may be tried.
-        ledger: knows what was.
+        archive: knows what was.
         queue: makes trials; what a killed search left in it comes first.
         sources: asked in order, while the queue is empty; where none has anything, the sampler proposes.
         draws: what is tried where the sampler proposes nothing new.
@@ -41,12 +41,12 @@ class NewNetworks:
     """
 
     space: SearchSpace
-    ledger: Ledger
+    archive: Archive
     queue: TrialQueue
     sources: Sequence[Source]
     draws: RandomSource
     duplicates: Duplicates
-    cost_filter: CostFilter
+    cost_filter: LazyCostFilter
 
     @cached_property
     def _size(self) -> int:
@@ -56,7 +56,7 @@ class NewNetworks:
         """Return a policy to evaluate that is neither known nor ``running``; ``None`` where there is none left."""
         duplicates = rejections = 0
         while duplicates <= MAX_DUPLICATES:
-            if self.ledger.evaluated + len(running) >= self._size:
+            if self.archive.evaluated + len(running) >= self._size:
                 return None
             if duplicates == MAX_DUPLICATES and not self._draws(running):
                 return None
@@ -75,7 +75,7 @@ class NewNetworks:
 
     def _candidate(self, trial: Trial, policy: Policy) -> Candidate:
         origin = origin_of(trial)
-        if self.ledger.ladder.is_used and not origin.comes_first:
+        if self.archive.ladder.is_used and not origin.comes_first:
             trial.set_user_attr(RUNG, 0)
         return Candidate(trial, policy, origin, self, rung=trial.user_attrs.get(RUNG))
 

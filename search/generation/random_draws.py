@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from ...spaces.search_space import SearchSpace
+from ..archive import Archive
 from ..distributions import draw
-from ..ledger import Ledger
 from ..run_folder.origin import Origin, OriginKind
 from .base import Running, Suggestion, policies_under_way
 
@@ -17,9 +17,9 @@ MAX_DRAWS = 1000
 class RandomSource:
     """Draws policies that nobody has tried."""
 
-    def __init__(self, space: SearchSpace, ledger: Ledger, generator: random.Random) -> None:
+    def __init__(self, space: SearchSpace, archive: Archive, generator: random.Random) -> None:
         self._space = space
-        self._ledger = ledger
+        self._archive = archive
         self._generator = generator
 
     def suggest(self, running: Running) -> Suggestion | None:
@@ -28,6 +28,6 @@ class RandomSource:
         for _ in range(MAX_DRAWS):
             values = draw(self._space, self._generator)
             policy = self._space.policy(values)
-            if policy.key not in under_way and self._ledger.outcome(policy) is None:
+            if policy.key not in under_way and self._archive.outcome(policy) is None:
                 return Suggestion(values, Origin(OriginKind.RANDOM))
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...spaces.search_space import SearchSpace
-from ..last_step import LastStep, MoreTraining
-from ..ledger import Outcome
+from ..archive import Outcome
+from ..refinement_plan import MoreTraining, RefinementPlan
 from ..run_folder.origin import Origin, OriginKind
 from .base import Candidate, Running, Suggestion
 from .trial_queue import TrialQueue
@@ -16,16 +16,16 @@ class Refinement:
     """Trains members of the front on, in order of what that adds to it.
 
     Args:
-        last_step: says when, and which.
+        refinement_plan: says when, and which.
         space: what is searched.
         queue: makes trials.
         elapsed: tells the seconds of the search so far.
     """
 
     def __init__(
-        self, last_step: LastStep, space: SearchSpace, queue: TrialQueue, elapsed: Callable[[], float]
+        self, refinement_plan: RefinementPlan, space: SearchSpace, queue: TrialQueue, elapsed: Callable[[], float]
     ) -> None:
-        self._last_step = last_step
+        self._plan = refinement_plan
         self._space = space
         self._queue = queue
         self._elapsed = elapsed
@@ -33,20 +33,20 @@ class Refinement:
     @property
     def is_due(self) -> bool:
         """Whether members of the front come before new candidates."""
-        return self._last_step.is_due(self._elapsed())
+        return self._plan.is_due(self._elapsed())
 
     @property
     def has_begun(self) -> bool:
         """Whether a member was trained on."""
-        return self._last_step.has_begun
+        return self._plan.has_begun
 
     def propose(self, running: Running) -> Candidate | None:
         """Return what is to be trained on now; ``None`` where time is up, or nothing is worth it."""
         continued = [c.trains_on.trial for c in running.values() if c.step is self and c.trains_on is not None]
-        found = self._last_step.next(continued, self._elapsed())
+        found = self._plan.next(continued, self._elapsed())
         if found is None:
             return None
-        origin = Origin(OriginKind.LAST_STEP, trial=found.member.trial)
+        origin = Origin(OriginKind.REFINEMENT, trial=found.member.trial)
         trial = self._queue.again(Suggestion(self._space.values(found.policy), origin))
         return Candidate(trial, found.policy, origin, self, trains_on=found.member, samples=found.samples)
 
@@ -56,6 +56,6 @@ class Refinement:
             return
         training = MoreTraining(candidate.trains_on, candidate.policy, candidate.samples)
         if outcome.metrics is None:
-            self._last_step.give_up(training)
+            self._plan.give_up(training)
         else:
-            self._last_step.take_in(candidate.trial.number, training)
+            self._plan.take_in(candidate.trial.number, training)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...spaces.policy import Policy
-from ..effort import Effort
-from ..ledger import Ledger
-from ..patience import Patience
+from ..archive import Archive
+from ..budget.training_budget import TrainingBudget
+from ..early_stopping import EarlyStopping
 from .base import Candidate, Running
 from .halving import Halving
 from .new_networks import NewNetworks
@@ -28,8 +28,8 @@ class GenerationSteps:
         halving: trains the best of them further.
         refinement: trains members of the front on, once it is time.
         patience: ends the trying of new networks once the front has stopped to grow.
-        effort: shares the time out.
-        ledger: knows what was evaluated.
+        training_budget: shares the time out.
+        archive: knows what was evaluated.
         trials: how many networks are tried in all.
         elapsed: tells the seconds of the search so far.
         time_left: tells those that are left; ``None`` is any number.
@@ -40,9 +40,9 @@ class GenerationSteps:
     new: NewNetworks
     halving: Halving
     refinement: Refinement
-    patience: Patience
-    effort: Effort
-    ledger: Ledger
+    patience: EarlyStopping
+    training_budget: TrainingBudget
+    archive: Archive
     trials: int
     elapsed: Callable[[], float]
     time_left: Callable[[], float | None]
@@ -53,13 +53,13 @@ class GenerationSteps:
             return self._climb(running) or self.refinement.propose(running)
         waiting = self.queue.waiting or self.path_to_come(running)
         if not waiting:
-            self.effort.end_path(self.elapsed())
+            self.training_budget.end_path(self.elapsed())
         if self.refinement.is_due and not waiting:
             further = self.refinement.propose(running)
             # Where no member is worth more training, as where none is faster yet, the time goes to other candidates.
             # Nor does a worker stand idle while others train.
             over = self.refinement.has_begun and not running
-            if further is not None or over or not self.effort.affords_another(self.time_left()):
+            if further is not None or over or not self.training_budget.affords_another(self.time_left()):
                 return further
         if not self._comes_first(running) and (climbing := self._climb(running)) is not None:
             return climbing
@@ -70,7 +70,7 @@ class GenerationSteps:
         return tuple(policy for source in self.first for policy in source.to_come(running))
 
     def _all_tried(self, running: Running) -> bool:
-        return self.ledger.evaluated + sum(candidate.is_new for candidate in running.values()) >= self.trials
+        return self.archive.evaluated + sum(candidate.is_new for candidate in running.values()) >= self.trials
 
     def _comes_first(self, running: Running) -> bool:
         """Return whether what is new and proposed next goes before candidates that could climb."""

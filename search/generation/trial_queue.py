@@ -9,8 +9,8 @@ from optuna.trial import Trial, TrialState
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
+from ..archive import Archive
 from ..distributions import check_values, distributions
-from ..ledger import Ledger
 from ..run_folder.origin import Origin
 from ..run_folder.trial_record import ORIGIN, RETRY_OF
 from .base import Suggestion
@@ -23,12 +23,12 @@ class TrialQueue:
     Args:
         study: of the run.
         space: what may be tried.
-        ledger: knows what was.
+        archive: knows what was.
     """
 
     study: optuna.Study
     space: SearchSpace
-    ledger: Ledger
+    archive: Archive
     waiting: int = field(init=False)
     """How many trials are queued: those that a killed or interrupted search left, before anything else."""
 
@@ -68,11 +68,11 @@ class TrialQueue:
         return alike and self.space.policy(trial.params).key == policy.key
 
     def _settle(self, trial: Trial) -> None:
-        outcome = self.ledger.outcome(self.space.policy(trial.params))
+        outcome = self.archive.outcome(self.space.policy(trial.params))
         if outcome is not None:
-            self.ledger.repeat(trial, outcome)
+            self.archive.repeat(trial, outcome)
         else:
-            self.ledger.drop(trial, "all networks asked for are evaluated")
+            self.archive.drop(trial, "all networks asked for are evaluated")
 
 
 def origin_of(trial: Trial) -> Origin:

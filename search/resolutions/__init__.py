@@ -7,7 +7,7 @@ of every sampler on a number for each layer.
 from __future__ import annotations
 
 from ...spaces.search_space import SearchSpace
-from ..sensitivity_table import SensitivityTable
+from ..sensitivity.table import SensitivityTable
 from .base import Resolution
 from .level_temperature import LevelTemperature
 from .stages import Stages

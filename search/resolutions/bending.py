@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from ...spaces.groups import Group
 from ...spaces.policy import Choice, Policy
 from ...spaces.search_space import SearchSpace
-from ..sensitivity_table import LEAST_LOSS, SensitivityTable, Step
+from ..sensitivity.table import LEAST_LOSS, SensitivityTable, Step
 
 DROPPED = "dropped"
 

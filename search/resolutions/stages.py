@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
-from ..sensitivity_table import SensitivityTable
+from ..sensitivity.table import SensitivityTable
 from .bending import count_dropped, placed, with_branches
 from .level_temperature import SPARSEST
 

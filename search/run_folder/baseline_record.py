@@ -14,8 +14,8 @@ from ...evaluators.request import FinishedNetwork
 from ...jsonfile import read_json, write_json
 from ...spaces.policy import Policy
 from .finished_networks import read_finished, with_final_numbers
-from .spending import Spending
 from .trial_record import weights_name
+from .used_budget import UsedBudget
 
 FOLDER = "baselines"
 BASELINE = "baseline.json"
@@ -57,7 +57,7 @@ class Baseline:
     """One built-in baseline of a run, as far as it has come."""
 
     name: str
-    budget: Spending
+    budget: UsedBudget
     """What the search used up, and so what this may."""
     levels: tuple[Level, ...] = ()
     finished: Mapping[int | None, FinishedNetwork] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def read_baseline(folder: Path) -> Baseline | None:
     try:
         content = read_json(path)
         levels = tuple(Level.from_dict(data) for data in content["levels"])
-        return Baseline(content["name"], Spending(**content["budget"]), levels, read_finished(folder))
+        return Baseline(content["name"], UsedBudget(**content["budget"]), levels, read_finished(folder))
     except (KeyError, TypeError, InputError) as error:
         if isinstance(error, RunFolderError):
             raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
 from ..run_folder.origin import Origin, OriginKind
-from ..sensitivity_table import SensitivityTable
+from ..sensitivity.table import SensitivityTable
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..descent import walk
+from ..sensitivity.nested_levels import walk
 from .base import Known, StartingPoint
 
 NETWORKS = 8

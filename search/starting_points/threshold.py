@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..sensitivity_table import Step, chosen_policy, told_cost
+from ..sensitivity.table import Step, chosen_policy, told_cost
 from .base import Known, StartingPoint
 
 COSTS = (0.5, 0.75, 0.25)

@@ -17,7 +17,7 @@ from espalier.reports.sections.baselines import baselines
 from espalier.search.run_folder import Run, open_run
 from espalier.search.run_folder.baseline_record import Baseline, Level, baseline_folder, write_baseline
 from espalier.search.run_folder.finished_networks import write_finished
-from espalier.search.run_folder.spending import Spending
+from espalier.search.run_folder.used_budget import Spending
 
 SEARCH_VOLUME = ((0.19 - 0.11) * 0.41 + (0.205 - 0.19) * 0.47 + (0.31 - 0.205) * 0.475 + (0.41 - 0.31) * 0.485) / (
     0.41 * 0.49

@@ -98,7 +98,7 @@ def test_a_run_that_goes_on_gets_baselines_of_its_new_budget_and_else_keeps_them
 
 
 def test_levels_that_fail_are_passed_over(search, evaluated):
-    run = search(trials=6, baselines=True, subject={"failing": 0.4})
+    run = search(trials=6, baselines=True, problem={"failing": 0.4})
     for baseline in run.baselines:
         assert [level.evaluation is None for level in baseline.levels] == [False] * 3 + [True] * 3
         assert "too sparse" in str(baseline.levels[-1].reason)

@@ -12,12 +12,12 @@ from espalier.reports.sections.reproduce import reproduce
 from espalier.search.given_policies import given_policies
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import open_run
-from espalier.search.run_search import run_search, search_subject
+from espalier.search.run_search import run_search, search_problem
 from espalier.search.starting_points import Known, starting_points
 from espalier.spaces import SearchSpace
 from espalier.spaces.groups import Weight
 from espalier.spaces.policy import Choice, Policy
-from espalier.testing.analytic import analytic_graph, analytic_subject
+from espalier.testing.analytic import analytic_graph, analytic_problem
 
 GRAPH = analytic_graph(16, 16)
 OWN = Policy.from_kept(GRAPH, {"layer0": 3, "layer1": 9})
@@ -29,8 +29,8 @@ def space(**options) -> SearchSpace:
 
 def search(tmp_path, *given, trials=6, resume=False, folder="run"):
     options = SearchOptions(task="analytic", trials=trials, start=given)
-    subject = dataclasses.replace(analytic_subject(16, 16), given=given_policies(options.start, space()))
-    return search_subject(subject, options, tmp_path / folder, resume=resume)
+    problem = dataclasses.replace(analytic_problem(16, 16), given=given_policies(options.start, space()))
+    return search_problem(problem, options, tmp_path / folder, resume=resume)
 
 
 def test_a_policy_comes_from_a_file_its_content_or_itself(tmp_path):

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from espalier.errors import Interrupted
+from espalier.search.budget.timer import Timer
 from espalier.search.executors import EXECUTORS
 from espalier.search.options import SearchOptions
 from espalier.search.progress import NoProgress
 from espalier.search.run_folder import open_run
-from espalier.search.run_search import search_subject
-from espalier.search.timer import Timer
-from espalier.testing.analytic_training import FakeClock, InterleavingExecutor, learning_subject
+from espalier.search.run_search import search_problem
+from espalier.testing.analytic_training import FakeClock, InterleavingExecutor, learning_problem
 
 GOLDEN = Path(__file__).parent / "golden"
 CHANNELS = (8, 16, 16, 24)
@@ -46,10 +46,10 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def search(tmp_path, clock):
-    def run(*, resume=False, progress=None, subject=None, **options):
-        made = learning_subject(*CHANNELS, clock=clock, **(subject or {}))
+    def run(*, resume=False, progress=None, problem=None, **options):
+        made = learning_problem(*CHANNELS, clock=clock, **(problem or {}))
         checked = SearchOptions(**{"task": "learning", "threads": 1, "types": ("channel", "block"), **options})
-        return search_subject(
+        return search_problem(
             made, checked, tmp_path / "run", resume=resume, progress=progress, timer=Timer.start(clock)
         )
 
@@ -61,13 +61,13 @@ def half_of_the_first_group(space):
 
 
 def test_a_search_by_trials(search):
-    run = search(trials=60, subject={"failing": (7, 25), "given": half_of_the_first_group})
+    run = search(trials=60, problem={"failing": (7, 25), "given": half_of_the_first_group})
     check("trials", run)
 
 
 def test_a_search_by_budget_at_two_precisions(search):
-    subject = {"precisions": ("fp32", "int8"), "screened": True}
-    run = search(trials=300, budget=120.0, precision="fp32,int8", constraints="latency_ms<=0.045", subject=subject)
+    problem = {"precisions": ("fp32", "int8"), "screened": True}
+    run = search(trials=300, budget=120.0, precision="fp32,int8", constraints="latency_ms<=0.045", problem=problem)
     assert any(trial.state == "rejected" for trial in run.trials)
     check("budget", run)
 

@@ -12,8 +12,8 @@ import pytest
 from espalier.cli.main import main
 from espalier.errors import EvaluationError, RunFolderError
 from espalier.search.options import SearchOptions
-from espalier.search.run_search import search_subject
-from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_subject
+from espalier.search.run_search import search_problem
+from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_problem
 
 
 def emptied(folder: Path) -> str:
@@ -164,9 +164,9 @@ def faulty(fault, *channels):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_a_task_raises_is_a_failed_trial(fault, tmp_path):
-    subject = dataclasses.replace(analytic_subject(8, 16, 16), factory=partial(faulty, fault, 8, 16, 16))
+    problem = dataclasses.replace(analytic_problem(8, 16, 16), factory=partial(faulty, fault, 8, 16, 16))
     options = SearchOptions(task="analytic", trials=9, threads=1)
-    run = search_subject(subject, options, tmp_path / "run")
+    run = search_problem(problem, options, tmp_path / "run")
     failed = [trial for trial in run.trials if trial.state == "failed"]
     assert len(failed) >= 2
     assert all(trial.number % 3 == 1 for trial in failed)
@@ -186,8 +186,8 @@ def test_worker_processes_report_what_ends_them_in_silence(tmp_path):
 
         return Ending(analytic_graph(8, 16, 16))
 
-    subject = dataclasses.replace(analytic_subject(8, 16, 16), factory=both)
-    run = search_subject(subject, SearchOptions(task="analytic", trials=6, workers=2, threads=1), tmp_path / "run")
+    problem = dataclasses.replace(analytic_problem(8, 16, 16), factory=both)
+    run = search_problem(problem, SearchOptions(task="analytic", trials=6, workers=2, threads=1), tmp_path / "run")
     reasons = {trial.number: trial.reason for trial in run.trials if trial.state == "failed"}
     assert reasons.keys() == {1, 2}
     assert "SystemExit" in reasons[1]
@@ -199,9 +199,9 @@ def test_a_task_that_exits_outside_of_a_trial_is_an_error_and_not_the_end(tmp_pa
         def finish(self, members):
             raise SystemExit(0)
 
-    subject = dataclasses.replace(analytic_subject(8, 16, 16), factory=lambda: Quits(analytic_graph(8, 16, 16)))
+    problem = dataclasses.replace(analytic_problem(8, 16, 16), factory=lambda: Quits(analytic_graph(8, 16, 16)))
     with pytest.raises(EvaluationError, match=r"SystemExit.*sys\.exit"):
-        search_subject(subject, SearchOptions(task="analytic", trials=3, threads=1), tmp_path / "run")
+        search_problem(problem, SearchOptions(task="analytic", trials=3, threads=1), tmp_path / "run")
 
 
 TASK = """

@@ -8,20 +8,20 @@ import pytest
 
 from espalier.errors import EvaluationError
 from espalier.evaluators.evaluation import Evaluation
-from espalier.search.effort import Effort
+from espalier.search.budget.candidate_training import CandidateTraining
+from espalier.search.budget.timer import SearchClock, Timer
+from espalier.search.budget.training_budget import TrainingBudget
+from espalier.search.early_stopping import EarlyStopping
 from espalier.search.executors import Completion
 from espalier.search.generation import Candidate
 from espalier.search.generation.duplicates import Duplicates
 from espalier.search.interrupts import Interrupts
 from espalier.search.loop import HOPELESS_AFTER, SearchLoop
 from espalier.search.options import SearchOptions
-from espalier.search.patience import Patience
 from espalier.search.progress import NoProgress
 from espalier.search.run_folder.event_log import EventLog
 from espalier.search.run_folder.origin import Origin, OriginKind
 from espalier.search.run_folder.trial_record import state_of
-from espalier.search.timer import SearchClock, Timer
-from espalier.search.training_budget import TrainingBudget
 from espalier.testing.analytic_training import FakeClock
 
 DENSE = {"accuracy": 0.9, "latency_ms": 1.0}
@@ -31,7 +31,7 @@ class Step:
     """Proposes policies in their order, and notes what it hears."""
 
     def __init__(self, known, policies):
-        self._known, self._left, self.heard, self.patience = known, list(policies), [], Patience(None)
+        self._known, self._left, self.heard, self.patience = known, list(policies), [], EarlyStopping(None)
 
     def propose(self, running):
         if not self._left:
@@ -83,10 +83,10 @@ def made(archive, tmp_path):
         timer = SearchClock(Timer.start(clock), 0.0, checked.budget)
         loop = SearchLoop(
             study=known.study,
-            ledger=known.ledger,
+            archive=known.archive,
             steps=step,
-            duplicates=Duplicates(known.ledger),
-            training=TrainingBudget(Effort(9), known.ledger, timer.elapsed, timer.left),
+            duplicates=Duplicates(known.archive),
+            training=CandidateTraining(TrainingBudget(9), known.archive, timer.elapsed, timer.left),
             executor=Executor(clock, evaluate),
             options=checked,
             dense=DENSE,
@@ -157,6 +157,6 @@ def test_what_is_under_way_when_the_search_is_stopped_is_tried_again_later(made)
 
 def test_patience_ends_once_the_front_stands_still(made):
     each = made([(2, 2), (8, 8), (7, 8)], patience=1)
-    each.step.patience = Patience(1)
+    each.step.patience = EarlyStopping(1)
     each.loop.run()
     assert "stagnated" in [event["event"] for event in each.events.read()]

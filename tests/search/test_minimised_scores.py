@@ -8,9 +8,9 @@ from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.measure import ACCURACY, Measure
 from espalier.evaluators.objectives import objectives
-from espalier.search.descent import Level
-from espalier.search.path_training import PathTraining
+from espalier.search.budget.path_training import PathTraining
 from espalier.search.running_front import RunningFront
+from espalier.search.sensitivity.nested_levels import Level
 from espalier.spaces.policy import Choice, Policy
 
 ERROR = Measure("RMSE", "minimize", share=False)

@@ -9,7 +9,7 @@ from espalier.search.coarse_proposals import COARSE_VALUES, MOST, RESOLUTION, Co
 from espalier.search.distributions import check_values, distributions
 from espalier.search.resolutions import LevelTemperature, Stages, resolutions
 from espalier.search.resolutions.bending import bent, droppable
-from espalier.search.sensitivity_table import SensitivityTable, Step
+from espalier.search.sensitivity.table import SensitivityTable, Step
 from espalier.search.starting_points import Known, starting_points
 from espalier.search.starting_points.threshold import threshold_sweep
 from espalier.spaces.policy import Choice, Policy

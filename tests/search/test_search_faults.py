@@ -16,15 +16,15 @@ import pytest
 
 from espalier.errors import Interrupted, RunFolderError
 from espalier.evaluators.objectives import objective
+from espalier.search.archive import Archive
 from espalier.search.distributions import distributions
-from espalier.search.ledger import Ledger
+from espalier.search.interrupted_trials import Recovery, recover
 from espalier.search.options import SearchOptions
-from espalier.search.recovery import Recovery, recover
 from espalier.search.run_folder import open_run
-from espalier.search.run_search import search_subject
+from espalier.search.run_search import search_problem
 from espalier.search.trial_record import MAX_RETRIES, RETRIES, RETRY_OF, state_of
 from espalier.spaces.policy import Policy
-from espalier.testing.analytic import analytic_subject
+from espalier.testing.analytic import analytic_problem
 
 CHANNELS = (16, 16, 32, 32)
 SCRIPT = """
@@ -32,14 +32,14 @@ import sys
 from pathlib import Path
 from espalier.errors import Interrupted
 from espalier.search.options import SearchOptions
-from espalier.search.run_search import search_subject
-from espalier.testing.analytic import analytic_subject
+from espalier.search.run_search import search_problem
+from espalier.testing.analytic import analytic_problem
 folder, trials, workers, seconds = sys.argv[1:]
 options = SearchOptions(task="analytic", trials=int(trials), workers=int(workers), threads=1, seed=5)
-subject = analytic_subject(16, 16, 32, 32, seconds=float(seconds))
+problem = analytic_problem(16, 16, 32, 32, seconds=float(seconds))
 print("ready", flush=True)
 try:
-    search_subject(subject, options, Path(folder), resume=True)
+    search_problem(problem, options, Path(folder), resume=True)
 except Interrupted as error:
     print(error, file=sys.stderr)
     sys.exit(130)
@@ -75,7 +75,7 @@ def fork_search(folder, trials, *, seconds):
         code = 1
         try:
             options = SearchOptions(task="analytic", trials=trials, seed=5, threads=1)
-            search_subject(analytic_subject(*CHANNELS, seconds=seconds), options, folder, resume=True)
+            search_problem(analytic_problem(*CHANNELS, seconds=seconds), options, folder, resume=True)
             code = 0
         finally:
             os._exit(code)
@@ -113,8 +113,8 @@ def test_killing_the_coordinator_at_random_moments_loses_no_finished_trial(tmp_p
         found = complete(records(folder))
         assert known.items() <= found.items()
         known, in_vain = found, in_vain + 1 if len(found) == len(known) else 0
-    run = search_subject(
-        analytic_subject(*CHANNELS),
+    run = search_problem(
+        analytic_problem(*CHANNELS),
         SearchOptions(task="analytic", trials=trials, seed=5, threads=1),
         folder,
         resume=True,
@@ -133,7 +133,7 @@ def test_a_trial_that_was_running_is_tried_again_and_says_so(tmp_path):
     os.waitpid(pid, 0)
     (killed,) = [t.number for t in open_run(folder).trials if t.state == "running"]
     options = SearchOptions(task="analytic", trials=10, seed=5, threads=1)
-    run = search_subject(analytic_subject(*CHANNELS), options, folder, resume=True)
+    run = search_problem(analytic_problem(*CHANNELS), options, folder, resume=True)
     abandoned = run.trials[killed]
     again = next(t for t in run.trials if t.retry_of == killed)
     assert abandoned.state == "abandoned"
@@ -151,8 +151,8 @@ def test_a_trial_that_is_running_at_every_kill_is_given_up(tmp_path):
         before = wait_for_running(folder, before)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    run = search_subject(
-        analytic_subject(*CHANNELS), SearchOptions(task="analytic", trials=3, seed=5, threads=1), folder, resume=True
+    run = search_problem(
+        analytic_problem(*CHANNELS), SearchOptions(task="analytic", trials=3, seed=5, threads=1), folder, resume=True
     )
     by_state = {state: [t for t in run.trials if t.state == state] for state in ("abandoned", "failed", "complete")}
     assert [len(trials) for trials in by_state.values()] == [3, 1, 2]
@@ -162,16 +162,16 @@ def test_a_trial_that_is_running_at_every_kill_is_given_up(tmp_path):
 
 def test_a_trial_that_was_never_handed_out_is_not_given_up(tmp_path):
     (tmp_path / "policies").mkdir()
-    study, space = optuna.create_study(directions=["maximize"]), analytic_subject(*CHANNELS).space
-    ledger = Ledger(study, tmp_path, objectives=(objective("accuracy"),), constraints=())
+    study, space = optuna.create_study(directions=["maximize"]), analytic_problem(*CHANNELS).space
+    archive = Archive(study, tmp_path, objectives=(objective("accuracy"),), constraints=())
     study.enqueue_trial(space.values(Policy.dense(space.graph)))
     for _ in range(2 * MAX_RETRIES):
         study.ask(distributions(space))  # and the search is killed before it hands the trial out
-        assert recover(study, ledger) == Recovery(adopted=0, retried=1, given_up=0)
+        assert recover(study, archive) == Recovery(adopted=0, retried=1, given_up=0)
     for number in range(MAX_RETRIES + 1):
-        ledger.begin(study.ask(distributions(space)), Policy.dense(space.graph))
+        archive.begin(study.ask(distributions(space)), Policy.dense(space.graph))
         given_up = number == MAX_RETRIES
-        assert recover(study, ledger) == Recovery(adopted=0, retried=1 - given_up, given_up=given_up)
+        assert recover(study, archive) == Recovery(adopted=0, retried=1 - given_up, given_up=given_up)
     states = [state_of(t) for t in study.trials]
     assert states == ["abandoned"] * (len(states) - 1) + ["failed"]
 
@@ -179,16 +179,16 @@ def test_a_trial_that_was_never_handed_out_is_not_given_up(tmp_path):
 def test_a_last_try_that_was_never_handed_out_is_tried_again(tmp_path):
     for name in ("policies", "weights"):
         (tmp_path / name).mkdir()
-    study, space = optuna.create_study(directions=["maximize"]), analytic_subject(*CHANNELS).space
-    ledger = Ledger(study, tmp_path, objectives=(objective("accuracy"),), constraints=())
+    study, space = optuna.create_study(directions=["maximize"]), analytic_problem(*CHANNELS).space
+    archive = Archive(study, tmp_path, objectives=(objective("accuracy"),), constraints=())
     params = space.values(Policy.dense(space.graph))
     study.enqueue_trial(params, user_attrs={RETRIES: MAX_RETRIES, RETRY_OF: 0})
     study.ask(distributions(space))
-    assert recover(study, ledger).retried == 1
+    assert recover(study, archive).retried == 1
     assert state_of(study.trials[0]) == "abandoned"
     assert study.trials[1].user_attrs[RETRIES] == MAX_RETRIES
-    ledger.load(space)
-    assert ledger.outcome(Policy.dense(space.graph)) is None
+    archive.load(space)
+    assert archive.outcome(Policy.dense(space.graph)) is None
 
 
 def wait_for_running(folder, before, *, seconds=30):
@@ -229,8 +229,8 @@ def test_killing_a_search_with_two_workers_ends_them_and_loses_nothing(tmp_path)
     while any(alive(pid) for pid in workers) and time.monotonic() < end:
         time.sleep(0.1)
     assert not [pid for pid in workers if alive(pid)]
-    run = search_subject(
-        analytic_subject(*CHANNELS), SearchOptions(task="analytic", trials=40, seed=5, workers=1), folder, resume=True
+    run = search_problem(
+        analytic_problem(*CHANNELS), SearchOptions(task="analytic", trials=40, seed=5, workers=1), folder, resume=True
     )
     assert known.items() <= complete(run.trials).items()
     check_whole(run, 40)
@@ -253,8 +253,8 @@ def test_ctrl_c_with_two_workers_keeps_the_run_and_says_so(tmp_path):
     assert abandoned
     assert all(t.reason == "interrupted" for t in abandoned)
     total = len(complete(run.trials)) + 3
-    again = search_subject(
-        analytic_subject(*CHANNELS),
+    again = search_problem(
+        analytic_problem(*CHANNELS),
         SearchOptions(task="analytic", trials=total, seed=5, workers=1),
         folder,
         resume=True,
@@ -269,7 +269,7 @@ def test_an_interrupt_while_this_process_evaluates_is_raised_as_interrupted(tmp_
     timer = subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(1); os.kill({os.getpid()}, 2)"])
     options = SearchOptions(task="analytic", trials=1000, threads=1)
     with pytest.raises(Interrupted, match="--resume"):
-        search_subject(analytic_subject(*CHANNELS, seconds=0.3), options, tmp_path / "run")
+        search_problem(analytic_problem(*CHANNELS, seconds=0.3), options, tmp_path / "run")
     timer.wait()
     assert signal.getsignal(signal.SIGINT) is before
     assert open_run(tmp_path / "run").events[-1]["event"] == "interrupted"

@@ -12,11 +12,11 @@ from espalier.errors import ConstraintError, EvaluationError, InputError
 from espalier.evaluators.front import Front
 from espalier.evaluators.objectives import Constraint
 from espalier.evaluators.pareto import dominates
-from espalier.search.dry_run import dry_run_subject
+from espalier.search.dry_run import dry_run_problem
 from espalier.search.options import SearchOptions
 from espalier.search.progress import PlainProgress
 from espalier.search.run_folder import open_run
-from espalier.testing.analytic import DENSE_ACCURACY, AnalyticEvaluator, analytic_subject
+from espalier.testing.analytic import DENSE_ACCURACY, AnalyticEvaluator, analytic_problem
 
 
 def keys(run):
@@ -107,7 +107,7 @@ def test_duplicates_are_told_the_known_values_and_marked(search):
 
 
 def test_candidates_that_fail_or_diverge_fail_alone_with_their_reason(search):
-    run = search(trials=40, channels=(16, 16), subject={"failing": 0.7, "diverging": 0.4}, sampler="random")
+    run = search(trials=40, channels=(16, 16), problem={"failing": 0.7, "diverging": 0.4}, sampler="random")
     failed = [t for t in run.trials if t.state == "failed"]
     assert {t.reason for t in failed} == {"accuracy is nan"} | {
         f"trial {t.number}: too sparse" for t in failed if t.reason != "accuracy is nan"
@@ -124,7 +124,7 @@ def weights(run):
 
 def test_nothing_but_failures_ends_early(search):
     with pytest.raises(EvaluationError, match=r"all of the first 5 evaluations failed, the last with: .*too sparse"):
-        search(trials=50, subject={"failing": -1.0})
+        search(trials=50, problem={"failing": -1.0})
 
 
 def test_constraints_hold_on_the_front_and_the_sampler_is_told(search):
@@ -156,7 +156,7 @@ def test_a_constraint_beyond_the_most_pruned_network_says_what_is_attainable(sea
 
 
 def test_the_limits_of_the_device_are_constraints(search):
-    run = search(trials=30, subject={"limits": (Constraint.parse("size_bytes<=120"),)})
+    run = search(trials=30, problem={"limits": (Constraint.parse("size_bytes<=120"),)})
     assert [str(c) for c in run.constraints] == ["size_bytes<=120"]
     assert run.info.options.constraints == ()
     assert all(c.metrics["size_bytes"] <= 120 for c in run.front.configurations)
@@ -164,11 +164,11 @@ def test_the_limits_of_the_device_are_constraints(search):
 
 def test_a_budget_ends_the_search_and_counts_over_resumes(search):
     begin = time.monotonic()
-    run = search(trials=10_000, budget=0.5, subject={"seconds": 0.02}, channels=(64, 64, 64))
+    run = search(trials=10_000, budget=0.5, problem={"seconds": 0.02}, channels=(64, 64, 64))
     assert 0.4 < time.monotonic() - begin < 20
     done = len(run.trials)
     assert 3 < done < 60
-    again = search(trials=10_000, budget=0.5, subject={"seconds": 0.02}, channels=(64, 64, 64), resume=True)
+    again = search(trials=10_000, budget=0.5, problem={"seconds": 0.02}, channels=(64, 64, 64), resume=True)
     assert len(again.trials) <= done + 2
 
 
@@ -264,8 +264,8 @@ def test_progress_is_shown_as_lines(search, capsys):
 
 
 def test_the_log_tells_what_happened(search):
-    run = search(trials=6, subject={"failing": 0.7})
-    search(trials=7, subject={"failing": 0.7}, resume=True)
+    run = search(trials=6, problem={"failing": 0.7})
+    search(trials=7, problem={"failing": 0.7}, resume=True)
     names = [event["event"] for event in open_run(run.path).events]
     assert names[0] == "started"
     assert names.count("trial finished") + names.count("trial failed") == 7
@@ -276,7 +276,7 @@ def test_the_log_tells_what_happened(search):
 
 def test_a_dry_run_tells_groups_size_and_time_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = dry_run_subject(analytic_subject(4, 8, seconds=0.01), SearchOptions(task="analytic", trials=20, workers=2))
+    found = dry_run_problem(analytic_problem(4, 8, seconds=0.01), SearchOptions(task="analytic", trials=20, workers=2))
     assert [g.channels for g in found.groups] == [4, 8]
     assert found.size == 32
     assert found.evaluation_seconds >= 0.01

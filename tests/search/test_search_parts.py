@@ -109,11 +109,11 @@ def test_a_signal_waits_until_stopping_loses_nothing(request):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with Interrupts() as interrupts:
-        with interrupts.welcome():
+        with interrupts.interruptible():
             pass
         signal.raise_signal(signal.SIGINT)
         written = "whole"
-        with pytest.raises(KeyboardInterrupt), interrupts.welcome():
+        with pytest.raises(KeyboardInterrupt), interrupts.interruptible():
             written = "half"
     assert written == "whole"
     with pytest.raises(KeyboardInterrupt):

@@ -17,12 +17,12 @@ from espalier.reports.export import export
 from espalier.reports.load import load
 from espalier.reports.verify import verify
 from espalier.search.options import SearchOptions
-from espalier.search.run_search import run_search, search_subject
+from espalier.search.problem import prepare
+from espalier.search.run_search import run_search, search_problem
 from espalier.search.starting_points import Known, starting_points
-from espalier.search.subject import prepare
 from espalier.spaces import Group, SearchSpace
 from espalier.spaces.groups import Weight
-from espalier.testing.analytic import analytic_graph, analytic_subject
+from espalier.testing.analytic import analytic_graph, analytic_problem
 
 TYPES = ("channel", "nm", "weight")
 
@@ -43,32 +43,32 @@ def task() -> Task:
     )
 
 
-def weighted_subject(types: tuple[str, ...] = TYPES):
+def weighted_problem(types: tuple[str, ...] = TYPES):
     """Formulas over groups that have weights to zero, too."""
-    subject = analytic_subject(16, 16)
+    problem = analytic_problem(16, 16)
     groups = [
         dataclasses.replace(g, weights=(Weight(f"{g.name}.weight", 0, tuple(range(16)), (16, 8)),))
         for g in analytic_graph(16, 16)
     ]
-    graph = dataclasses.replace(subject.space.graph, groups=tuple(groups))
-    return dataclasses.replace(subject, space=SearchSpace(graph, types=types, channel_multiple=8))
+    graph = dataclasses.replace(problem.space.graph, groups=tuple(groups))
+    return dataclasses.replace(problem, space=SearchSpace(graph, types=types, channel_multiple=8))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_every_policy_of_a_small_space_is_found_by_every_sampler(sampler, tmp_path):
-    subject = weighted_subject()
-    assert subject.space.size == (1 + 1 + 3 + 4) ** 2
+    problem = weighted_problem()
+    assert problem.space.size == (1 + 1 + 3 + 4) ** 2
     options = SearchOptions(task="analytic", trials=200, types=TYPES, sampler=sampler)
-    run = search_subject(subject, options, tmp_path / "run")
+    run = search_problem(problem, options, tmp_path / "run")
     keys = [t.configuration.policy.key for t in run.trials if t.configuration is not None]
-    assert len(set(keys)) == subject.space.size
+    assert len(set(keys)) == problem.space.size
 
 
 def test_types_that_were_asked_for_are_among_the_starting_points():
-    origins = [str(p.origin) for p in starting_points(Known(weighted_subject().space))]
+    origins = [str(p.origin) for p in starting_points(Known(weighted_problem().space))]
     assert origins[:2] == ["dense", "uniform 0.5"]
     assert {"uniform 4:8 weights", "uniform 1:4 weights", "uniform 50 % of the weights"} <= set(origins)
-    channels_alone = [str(p.origin) for p in starting_points(Known(weighted_subject(("channel",)).space))]
+    channels_alone = [str(p.origin) for p in starting_points(Known(weighted_problem(("channel",)).space))]
     assert not any("weights" in origin for origin in channels_alone)
 
 

@@ -4,7 +4,7 @@ from espalier.search.coarse_proposals import COARSE_VALUES, RESOLUTION, CoarsePr
 from espalier.search.generation.coarse import CoarseSource
 from espalier.search.resolutions import LevelTemperature
 from espalier.search.run_folder.origin import Origin, OriginKind
-from espalier.search.sensitivity_table import SensitivityTable, Step
+from espalier.search.sensitivity.table import SensitivityTable, Step
 from espalier.spaces.policy import Choice
 
 

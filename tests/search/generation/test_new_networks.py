@@ -7,7 +7,7 @@ import optuna
 from espalier.evaluators.cost_prediction import PredictedCost
 from espalier.evaluators.evaluation import Evaluation
 from espalier.search.generation import Suggestion
-from espalier.search.generation.cost_filter import CostFilter
+from espalier.search.generation.cost_filter import LazyCostFilter
 from espalier.search.generation.duplicates import Duplicates
 from espalier.search.generation.new_networks import MAX_REJECTIONS, NewNetworks
 from espalier.search.generation.random_draws import RandomSource
@@ -41,16 +41,16 @@ class Screen:
         return self._objection
 
 
-def step(known, *sources, screen=None, has_path=False):
-    duplicates = Duplicates(known.ledger)
+def step(known, *sources, cost_filter=None, has_path=False):
+    duplicates = Duplicates(known.archive)
     return NewNetworks(
         known.space,
-        known.ledger,
+        known.archive,
         known.queue,
         sources,
-        RandomSource(known.space, known.ledger, random.Random(0)),
+        RandomSource(known.space, known.archive, random.Random(0)),
         duplicates,
-        CostFilter(lambda: screen, known.ledger, has_path=has_path),
+        LazyCostFilter(lambda: cost_filter, known.archive, has_path=has_path),
     )
 
 
@@ -87,8 +87,8 @@ def test_what_is_known_is_answered_and_what_runs_is_waited_for(archive):
     assert [trial.number for trial in new.duplicates.waiting] == [waiting.number]
 
     (candidate,) = under_way.values()
-    known.ledger.begin(candidate.trial, running)
-    known.ledger.record(candidate.trial, running, Evaluation({"accuracy": 0.5, "latency_ms": 0.2}, "m", 0.0), None)
+    known.archive.begin(candidate.trial, running)
+    known.archive.record(candidate.trial, running, Evaluation({"accuracy": 0.5, "latency_ms": 0.2}, "m", 0.0), None)
     new.duplicates.settle(candidate)
     assert known.study.trials[waiting.number].values == [0.5, 0.2]
     assert new.duplicates.waiting == ()
@@ -115,29 +115,29 @@ def test_candidates_off_the_path_begin_at_the_lowest_rung_and_the_users_do_not(a
 
 def test_what_costs_too_much_is_turned_down_with_its_reason_but_not_for_ever(archive):
     known = archive(64, 64)
-    screen = Screen("too slow")
-    new = step(known, screen=screen)
+    cost_filter = Screen("too slow")
+    new = step(known, cost_filter=cost_filter)
     found = new.propose({})
     rejected = [trial for trial in known.study.trials if state_of(trial) == "rejected"]
     assert len(rejected) == MAX_REJECTIONS
     assert {trial.user_attrs["reason"] for trial in rejected} == {"too slow"}
     assert found.trial.number == MAX_REJECTIONS
-    assert known.ledger.rejected == MAX_REJECTIONS
+    assert known.archive.rejected == MAX_REJECTIONS
 
 
 def test_what_comes_first_is_never_turned_down_and_beside_a_path_not_even_predicted(archive):
     known = archive(8, 8)
     for has_path, count in ((False, 1), (True, 0)):
-        screen = Screen("too slow")
+        cost_filter = Screen("too slow")
         policy = known.policy(4, 4) if has_path else known.policy(2, 2)
         source = Given(known.space, [policy], Origin(OriginKind.GIVEN, detail="1"))
-        assert step(known, source, screen=screen, has_path=has_path).propose({}).policy == policy
-        assert len(screen.predicted) == count
+        assert step(known, source, cost_filter=cost_filter, has_path=has_path).propose({}).policy == policy
+        assert len(cost_filter.predicted) == count
 
 
 def test_random_draws_avoid_what_is_known_or_under_way(archive):
     known = archive(2)
-    draws = RandomSource(known.space, known.ledger, random.Random(1))
+    draws = RandomSource(known.space, known.archive, random.Random(1))
     known.add(known.policy(1), 0.5, 1.0)
     found = draws.suggest({})
     assert (known.space.policy(found.values), found.origin.kind) == (known.policy(2), OriginKind.RANDOM)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from espalier.search.effort import Effort
+from espalier.search.budget.training_budget import TrainingBudget
+from espalier.search.early_stopping import EarlyStopping
 from espalier.search.generation.steps import GenerationSteps
-from espalier.search.patience import Patience
 
 NEW, CLIMB, FURTHER = "new", "climb", "further"
 
@@ -38,16 +38,16 @@ class First:
 
 def steps(*, new=NEW, climb=CLIMB, further=FURTHER, due=False, begun=False, first=None, waiting=0, tried=0, left=None,
           patience=None):  # fmt: skip
-    effort = Effort(100, budget=None if left is None else 100.0, rate=1000.0)
+    training_budget = TrainingBudget(100, budget=None if left is None else 100.0, rate=1000.0)
     return GenerationSteps(
         queue=SimpleNamespace(waiting=waiting),
         first=(first or First(),),
         new=Says(new),
         halving=Says(climb),
         refinement=Says(further, is_due=due, has_begun=begun),
-        patience=patience or Patience(None),
-        effort=effort,
-        ledger=SimpleNamespace(evaluated=tried),
+        patience=patience or EarlyStopping(None),
+        training_budget=training_budget,
+        archive=SimpleNamespace(evaluated=tried),
         trials=10,
         elapsed=lambda: 50.0,
         time_left=lambda: left,
@@ -98,7 +98,7 @@ def test_new_networks_under_way_count_as_tried():
 
 
 def test_where_the_front_has_stopped_to_grow_nothing_new_is_tried():
-    over = Patience(1)
+    over = EarlyStopping(1)
     over.take_in(0.0)
     assert steps(patience=over, climb=None).propose({}) == FURTHER
 
@@ -106,7 +106,7 @@ def test_where_the_front_has_stopped_to_grow_nothing_new_is_tried():
 def test_the_end_of_the_path_is_noted_once_nothing_of_it_is_to_come():
     on_the_way, done = steps(left=50.0, first=First(to_come=("level",))), steps(left=50.0)
     for made in (on_the_way, done):
-        made.effort.begin(0.0)
+        made.training_budget.begin(0.0)
         made.propose({})
-    assert on_the_way.effort._path_ended is None
-    assert done.effort._path_ended == 50.0
+    assert on_the_way.training_budget._path_ended is None
+    assert done.training_budget._path_ended == 50.0

@@ -18,7 +18,7 @@ EACH = {
     "global ranking 0.25": Origin(OriginKind.METHOD, "global ranking", "0.25"),
     "threshold 1e-05": Origin(OriginKind.METHOD, "threshold", "1e-05"),
     "rung 1, trial 12": Origin(OriginKind.RUNG, detail="1", trial=12),
-    "last step, trial 4": Origin(OriginKind.LAST_STEP, trial=4),
+    "last step, trial 4": Origin(OriginKind.REFINEMENT, trial=4),
     "level and temperature": Origin(OriginKind.COARSE, "level and temperature"),
     "stages": Origin(OriginKind.COARSE, "stages"),
     "random": Origin(OriginKind.RANDOM),

@@ -88,7 +88,7 @@ def test_resuming_with_something_else_names_it_and_changes_nothing(search, chang
 
 def test_data_that_look_changed_are_a_warning_where_the_dense_network_scores_the_same(search):
     search(trials=3)
-    run = search(trials=5, resume=True, subject={"data": "other"})
+    run = search(trials=5, resume=True, problem={"data": "other"})
     (warning,) = [e["text"] for e in run.events if e["event"] == "warning"]
     assert "the data's fingerprint is 'other', in the run 'analytic'" in warning
     assert len(run.trials) == 5
@@ -100,7 +100,7 @@ def test_data_that_look_changed_are_refused_where_the_dense_network_scores_other
     content["dense"]["metrics"]["accuracy"] *= 0.9
     (run.path / "run.json").write_text(json.dumps(content))
     with pytest.raises(RunFolderError, match=r"the data's fingerprint .* the dense network scores"):
-        search(trials=5, resume=True, subject={"data": "other"})
+        search(trials=5, resume=True, problem={"data": "other"})
 
 
 def test_another_major_version_is_named(search):

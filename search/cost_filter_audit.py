@@ -1,6 +1,6 @@
-"""The audit of the screen: a random share of what it turned down is measured all the same, once the search is over.
+"""The audit of the cost filter: a random share of what it turned down is measured, once the search is over.
 
-Nothing of it is trained. A screen that turns good candidates down would never show otherwise, as they are never seen
+Nothing of it is trained. A filter that turns good candidates down would never show otherwise, as they are never seen
 again.
 """
 
@@ -18,10 +18,10 @@ from optuna.trial import TrialState
 from ..errors import EvaluationError
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
+from .cost_filter import CostFilter
+from .problem import SearchEvaluator
 from .run_folder.audit_record import Audit, AuditedNetwork, read_audit
 from .run_folder.trial_record import reason_of
-from .screen import CostScreen
-from .subject import SearchEvaluator
 
 SHARE = 0.1
 MOST = 8
@@ -29,10 +29,16 @@ MOST = 8
 second, for itself and for up to three that keep more."""
 
 
-def audit_screen(
-    folder: Path, study: optuna.Study, space: SearchSpace, screen: CostScreen, evaluator: SearchEvaluator, *, seed: int
+def audit_cost_filter(
+    folder: Path,
+    study: optuna.Study,
+    space: SearchSpace,
+    cost_filter: CostFilter,
+    evaluator: SearchEvaluator,
+    *,
+    seed: int,
 ) -> Audit | None:
-    """Measure a share of what ``screen`` turned down, and store what was found after each; ``None`` if it was nothing.
+    """Measure a share of what was turned down, and store what was found after each; ``None`` if it was nothing.
 
     What was measured at an earlier end of the run is not measured again.
     """
@@ -45,7 +51,7 @@ def audit_screen(
     done = {entry.trial for entry in known.audited}
     for trial in [t for t in _drawn(list(rejected), seed) if t not in done][: count - len(done)]:
         policy, objection = rejected[trial]
-        entry = _audited(trial, policy, objection, screen, evaluator)
+        entry = _audited(trial, policy, objection, cost_filter, evaluator)
         found = replace(found, audited=(*found.audited, *([] if entry is None else [entry])))
         found.write(folder)
     found.write(folder)
@@ -66,11 +72,13 @@ def _drawn(trials: Sequence[int], seed: int) -> list[int]:
 
 
 def _audited(
-    trial: int, policy: Policy, objection: str, screen: CostScreen, evaluator: SearchEvaluator
+    trial: int, policy: Policy, objection: str, cost_filter: CostFilter, evaluator: SearchEvaluator
 ) -> AuditedNetwork | None:
     try:
         metrics = evaluator.cost(policy).metrics
-        right = screen.was_right(policy, lambda other: evaluator.cost(other).metrics, metrics)
+        right = cost_filter.was_right(policy, lambda other: evaluator.cost(other).metrics, metrics)
     except (EvaluationError, RuntimeError, ValueError):
-        return None  # what cannot be built would have failed as a trial too: there is nothing to hold the screen to
+        return (
+            None  # what cannot be built would have failed as a trial too: there is nothing to hold the cost filter to
+        )
     return AuditedNetwork(trial, objection, dict(metrics), not right)

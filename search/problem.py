@@ -36,10 +36,10 @@ from ..spaces.pruning_types import PRUNING_TYPES
 from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
 from ..spaces.trace import trace
+from .cost_filter import CostFilter, make_cost_filter
 from .direction import doubt_direction
 from .given_policies import given_policies
 from .options import SearchOptions
-from .screen import CostScreen, make_screen
 
 
 class SearchEvaluator(Protocol):
@@ -65,7 +65,7 @@ class SearchEvaluator(Protocol):
         """Return the loss of a policy on validation data after so many samples of training, from the dense weights."""
         ...
 
-    def practise(self, batches: int) -> int:
+    def time_training(self, batches: int) -> int:
         """Train a copy of the network for so many batches, to be timed, and return the samples that were in them."""
         ...
 
@@ -75,7 +75,7 @@ class SearchEvaluator(Protocol):
 
 
 @dataclass(frozen=True)
-class Subject:
+class SearchProblem:
     """A task on a device, ready to be searched."""
 
     task_name: str
@@ -94,7 +94,7 @@ class Subject:
     """What the device itself demands."""
     given: tuple[Policy, ...] = ()
     """The user's own starting points."""
-    screen: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostScreen | None] | None = None
+    cost_filter: Callable[[Path, tuple[Constraint, ...], Callable[[str], None]], CostFilter | None] | None = None
     """Makes what tells costs before training, from the run's folder and constraints, and says how well it does."""
     notice: Callable[[], str | None] | None = None
     """Finds out what is to be said, in one sentence, of int8 on this processor."""
@@ -117,7 +117,7 @@ class Subject:
         return {**self.fingerprints, **same}
 
 
-def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | None = None) -> Subject:
+def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | None = None) -> SearchProblem:
     """Load, check, trace and rank what ``options`` say.
 
     Args:
@@ -152,7 +152,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | No
     given = given_policies(options.start, space)
     recipe = training_recipe(model, found) if found.fine_tune is None else None
     ranked = _rank(model, graph, found, options) if rankings is None else rankings
-    return Subject(
+    return SearchProblem(
         task_name=found.name,
         task_reference=found.reference,
         device_name=device.name,
@@ -171,7 +171,7 @@ def prepare(task: str | Task, options: SearchOptions, *, rankings: Rankings | No
         rankings=ranked,
         limits=_limits(device, options.types),
         given=given,
-        screen=partial(make_screen, found, graph, device, options),
+        cost_filter=partial(make_cost_filter, found, graph, device, options),
         notice=partial(int8_notice, model, found, device, threads=options.threads_per_worker) if int8 else None,
         notes=notes,
         measure=measure_of(found),

@@ -16,7 +16,7 @@ SEARCHED = "searched"
 
 
 @dataclass(frozen=True)
-class Spending:
+class UsedBudget:
     """What was used up."""
 
     seconds: float
@@ -31,14 +31,14 @@ class Spending:
         return asdict(self)
 
 
-def spent(study: optuna.Study, seconds: float) -> Spending:
+def spent(study: optuna.Study, seconds: float) -> UsedBudget:
     """Return what the search of ``study`` has used up, given its ``seconds``."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = [e for t in complete if state_of(t) == "complete" and (e := evaluation_of(t)) is not None]
-    return Spending(seconds, sum(evaluation.samples for evaluation in found), len(found))
+    return UsedBudget(seconds, sum(evaluation.samples for evaluation in found), len(found))
 
 
-def settled(events: EventLog, now: Spending) -> Spending:
+def settled(events: EventLog, now: UsedBudget) -> UsedBudget:
     """Return what the search used up when its last trial ended, and log it where that was only now.
 
     A resumed search that has nothing left to try spends time all the same; that is not its budget.
@@ -50,6 +50,6 @@ def settled(events: EventLog, now: Spending) -> Spending:
     return now
 
 
-def _logged(events: Sequence[dict[str, Any]]) -> Spending | None:
+def _logged(events: Sequence[dict[str, Any]]) -> UsedBudget | None:
     last = next((event for event in reversed(events) if event["event"] == SEARCHED), None)
-    return None if last is None else Spending(last["seconds"], last["samples"], last["trials"])
+    return None if last is None else UsedBudget(last["seconds"], last["samples"], last["trials"])

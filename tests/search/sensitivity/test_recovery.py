@@ -6,16 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from espalier.search.descent import descent
-from espalier.search.lasting_loss import LEAST_MENDED, LEAST_SAMPLES, MOST_SAMPLES, LastingLoss, lasting
+from espalier.search.budget.timer import Timer
 from espalier.search.options import SearchOptions
-from espalier.search.sensitivity_table import Probe, SensitivityTable
-from espalier.search.shrinking_path import make_path
-from espalier.search.timer import Timer
+from espalier.search.sensitivity.nested_levels import nested_levels
+from espalier.search.sensitivity.nested_path import find_nested_path
+from espalier.search.sensitivity.recovery import (
+    LEAST_MENDED,
+    LEAST_SAMPLES,
+    MOST_SAMPLES,
+    Recovery,
+    loss_after_recovery,
+)
+from espalier.search.sensitivity.table import Probe, SensitivityTable
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.spaces.trace import trace
-from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_subject
+from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_problem
 
 
 def space() -> SearchSpace:
@@ -31,26 +37,30 @@ def kept(policy: Policy) -> tuple[int, ...]:
     return tuple(choice.kept for choice in policy.choices.values())
 
 
-def walked(space, probe, *, levels, enough, share=1.0, lasting=None):
-    table = SensitivityTable.probed(space, probe, enough=enough, lasting=lasting)
-    return descent(space, table, levels=levels, share=share)
+def walked(space, probe, *, levels, enough, share=1.0, recovery=None):
+    table = SensitivityTable.probed(space, probe, enough=enough, recovery=recovery)
+    return nested_levels(space, table, levels=levels, share=share)
 
 
 def test_a_rise_that_halves_in_a_thousand_samples_is_a_quarter_after_three():
-    assert lasting(1.0, 0.5, 1000, 1000) == pytest.approx(0.5)
-    assert lasting(1.0, 0.5, 1000, 3000) == pytest.approx(0.25)
-    assert lasting(4.0, 1.0, 2000, 2000) == pytest.approx(1.0)
+    assert loss_after_recovery(1.0, 0.5, 1000, 1000) == pytest.approx(0.5)
+    assert loss_after_recovery(1.0, 0.5, 1000, 3000) == pytest.approx(0.25)
+    assert loss_after_recovery(4.0, 1.0, 2000, 2000) == pytest.approx(1.0)
 
 
 def test_what_does_not_mend_lasts():
     half_time = 1000 / (LEAST_MENDED - 1)
-    assert lasting(1.0, 1.0, 1000, 1000) == lasting(1.0, 3.0, 1000, 1000) == pytest.approx(1 / (1 + 1000 / half_time))
+    assert (
+        loss_after_recovery(1.0, 1.0, 1000, 1000)
+        == loss_after_recovery(1.0, 3.0, 1000, 1000)
+        == pytest.approx(1 / (1 + 1000 / half_time))
+    )
 
 
 def test_no_rise_before_training_leaves_what_came_after():
-    assert lasting(0.0, 0.2, 1000, 1000) == 0.2
-    assert lasting(0.0, -0.2, 1000, 1000) == 0.0
-    assert lasting(1.0, -0.1, 1000, 1000) < 1e-6
+    assert loss_after_recovery(0.0, 0.2, 1000, 1000) == 0.2
+    assert loss_after_recovery(0.0, -0.2, 1000, 1000) == 0.0
+    assert loss_after_recovery(1.0, -0.1, 1000, 1000) < 1e-6
 
 
 def test_the_samples_are_shared_and_the_dense_network_is_trained_alike():
@@ -62,28 +72,28 @@ def test_the_samples_are_shared_and_the_dense_network_is_trained_alike():
         return losses[kept(policy)]
 
     dense, *others = (widths(64, 64), widths(32, 64), widths(64, 32))
-    found = LastingLoss(trained, 6000, 2000).of(dense, others, [0.5, 1.0])
+    found = Recovery(trained, 6000, 2000).of(dense, others, [0.5, 1.0])
     assert asked == [((64, 64), 2000), ((32, 64), 2000), ((64, 32), 2000)]
     assert found == pytest.approx((0.25, 0.5))  # each half-mended after 2,000 samples, and told for 2,000
 
 
 def test_only_as_many_are_trained_as_can_be_for_long_enough():
-    assert LastingLoss(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES, 1000).most == 2
-    assert LastingLoss(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES - 1, 1000).most == 1
+    assert Recovery(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES, 1000).most == 2
+    assert Recovery(lambda policy, samples: 0.0, 3 * LEAST_SAMPLES - 1, 1000).most == 1
 
 
 def test_too_little_training_tells_nothing_and_is_not_spent():
     asked = []
-    loss = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 2 * LEAST_SAMPLES, 1000)
-    with_it = walked(space(), probe, levels=2, enough=lambda: False, lasting=loss)
+    loss = Recovery(lambda policy, samples: asked.append(samples) or 0.0, 2 * LEAST_SAMPLES, 1000)
+    with_it = walked(space(), probe, levels=2, enough=lambda: False, recovery=loss)
     assert with_it == walked(space(), probe, levels=2, enough=lambda: False)
     assert asked == []
 
 
 def test_nothing_to_gain_trains_nothing():
     asked = []
-    told = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 100_000, 1000)
-    flat = walked(space(), lambda ps: [Probe(1.0, 0.0) for _ in ps], levels=2, enough=lambda: False, lasting=told)
+    told = Recovery(lambda policy, samples: asked.append(samples) or 0.0, 100_000, 1000)
+    flat = walked(space(), lambda ps: [Probe(1.0, 0.0) for _ in ps], levels=2, enough=lambda: False, recovery=told)
     assert flat == ()
     assert asked == []
 
@@ -100,13 +110,13 @@ def test_those_that_save_most_tell_for_the_rest():
         asked.append(kept(policy))
         return 0.0
 
-    walked(wide, costs, levels=4, enough=lambda: False, lasting=LastingLoss(trained, 4 * LEAST_SAMPLES, 1000))
+    walked(wide, costs, levels=4, enough=lambda: False, recovery=Recovery(trained, 4 * LEAST_SAMPLES, 1000))
     assert asked == [(64, 64, 64, 64), (32, 64, 64, 64), (64, 32, 64, 64), (64, 64, 32, 64)]
 
 
 def test_nobody_is_trained_longer_than_tells():
     asked = []
-    loss = LastingLoss(lambda policy, samples: asked.append(samples) or 0.0, 100 * MOST_SAMPLES, 1000)
+    loss = Recovery(lambda policy, samples: asked.append(samples) or 0.0, 100 * MOST_SAMPLES, 1000)
     loss.of(Policy.dense(analytic_graph(64, 64)), [], [])
     assert asked == [MOST_SAMPLES]
 
@@ -121,9 +131,9 @@ def test_the_path_begins_with_what_mends():
         losses: dict[tuple[int, ...], float] = {(64, 64): 0.0, (32, 64): 0.01, (64, 32): 0.9}
         return losses[kept(policy)]
 
-    told = LastingLoss(trained, 20_000, 20_000)
+    told = Recovery(trained, 20_000, 20_000)
     by_first_sight = walked(space(), probe, levels=2, enough=lambda: False)
-    by_what_lasts = walked(space(), probe, levels=2, enough=lambda: False, lasting=told)
+    by_what_lasts = walked(space(), probe, levels=2, enough=lambda: False, recovery=told)
     assert [kept(level.policy) for level in by_first_sight] == [(64, 32), (32, 32)]
     assert [kept(level.policy) for level in by_what_lasts] == [(32, 64), (32, 32)]
 
@@ -155,17 +165,17 @@ def test_a_branch_that_mends_goes_at_once_and_not_width_by_width():
     def probes(policies):
         return [Probe(share(p), 5.0 if drops(p) else 1.0 - share(p)) for p in policies]
 
-    told = LastingLoss(lambda p, samples: 0.0 if drops(p) else 1.0 - share(p), 100_000, 20_000)
-    path = walked(both, probes, levels=4, enough=lambda: False, lasting=told)
+    told = Recovery(lambda p, samples: 0.0 if drops(p) else 1.0 - share(p), 100_000, 20_000)
+    path = walked(both, probes, levels=4, enough=lambda: False, recovery=told)
     assert drops(path[0].policy)
     assert not drops(walked(both, probes, levels=4, enough=lambda: False)[0].policy)
 
 
 def test_where_no_branch_can_go_nothing_is_trained_to_tell(tmp_path, monkeypatch):
     monkeypatch.setattr(AnalyticEvaluator, "trained_loss", lambda *_: pytest.fail("trained to tell"))
-    subject = analytic_subject(16, 16, 32)
+    problem = analytic_problem(16, 16, 32)
     options = SearchOptions(task="analytic", objectives="accuracy,macs", trials=300, threads=1)
-    evaluator = subject.factory()
+    evaluator = problem.factory()
     dense = evaluator.dense().metrics
-    path = make_path(tmp_path, subject.space, evaluator, options, (), dense, LEAST_SAMPLES, Timer.start())
+    path = find_nested_path(tmp_path, problem.space, evaluator, options, (), dense, LEAST_SAMPLES, Timer.start())
     assert path.levels

@@ -13,13 +13,13 @@ from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.objectives import objective
 from espalier.evaluators.request import Ancestor, batch_seed
-from espalier.search.descent import Level
-from espalier.search.effort import LAST_SHARE, LEAST_SAMPLES, PATH_SHARE, Effort
-from espalier.search.last_step import LastStep, MoreTraining, filled
+from espalier.search.budget.path_training import EVEN_SHARE, LEAST_ROOM, PathTraining
+from espalier.search.budget.training_budget import LEAST_SAMPLES, PATH_SHARE, REFINEMENT_SHARE, TrainingBudget
+from espalier.search.early_stopping import EarlyStopping
 from espalier.search.options import SearchOptions
-from espalier.search.path_training import EVEN_SHARE, LEAST_ROOM, PathTraining
-from espalier.search.patience import Patience
+from espalier.search.refinement_plan import MoreTraining, RefinementPlan, filled
 from espalier.search.running_front import RunningFront
+from espalier.search.sensitivity.nested_levels import Level
 from espalier.search.training_log import Training, TrainingLog
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_graph
@@ -27,7 +27,7 @@ from espalier.testing.analytic import analytic_graph
 BIG, MIDDLE, SMALL = (Policy.uniform(analytic_graph(64, 64), sparsity) for sparsity in (0.25, 0.5, 0.75))
 OBJECTIVES = (objective("accuracy"), objective("latency"))
 DENSE = {"accuracy": 0.8, "latency_ms": 1.0}
-DUE = 100 * (1 - LAST_SHARE)
+DUE = 100 * (1 - REFINEMENT_SHARE)
 """When the last step begins, of 100 seconds."""
 
 
@@ -85,46 +85,48 @@ def test_what_must_be_small_is_trained_whatever_it_loses():
 
 
 def test_a_path_takes_its_share_of_the_time():
-    effort = Effort(1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4), Level(SMALL, 0.0, 0.8))))
-    effort.begin(100.0)
-    assert effort.on_path(BIG, [SMALL], 100.0) == int(100 * PATH_SHARE * 400 / 2)
-    effort.learn(9000, 100.0, {"train": 8.0, "cost": 2.0})  # 80 of 100 seconds were training
-    assert effort.rate == pytest.approx(9000 / 80)
-    assert effort.on_path(SMALL, [], 200.0) == int(9000 / 80 * (PATH_SHARE * 400 - 100 - 20))
-    assert effort.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+    training_budget = TrainingBudget(
+        1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4), Level(SMALL, 0.0, 0.8)))
+    )
+    training_budget.begin(100.0)
+    assert training_budget.on_path(BIG, [SMALL], 100.0) == int(100 * PATH_SHARE * 400 / 2)
+    training_budget.learn(9000, 100.0, {"train": 8.0, "cost": 2.0})  # 80 of 100 seconds were training
+    assert training_budget.rate == pytest.approx(9000 / 80)
+    assert training_budget.on_path(SMALL, [], 200.0) == int(9000 / 80 * (PATH_SHARE * 400 - 100 - 20))
+    assert training_budget.refinement_begins() == pytest.approx(500 - REFINEMENT_SHARE * 400)
 
 
 def test_what_a_path_leaves_over_is_the_last_steps():
-    effort = Effort(1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
-    effort.begin(100.0)
-    effort.end_path(200.0)
-    effort.end_path(300.0)
-    between = (1 - PATH_SHARE - LAST_SHARE) * 400
-    assert effort.last_step_begins() == pytest.approx(200 + between)
-    late = Effort(1000, 500.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
+    training_budget = TrainingBudget(1000, 500.0, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
+    training_budget.begin(100.0)
+    training_budget.end_path(200.0)
+    training_budget.end_path(300.0)
+    between = (1 - PATH_SHARE - REFINEMENT_SHARE) * 400
+    assert training_budget.refinement_begins() == pytest.approx(200 + between)
+    late = TrainingBudget(1000, 500.0, path=PathTraining((Level(BIG, 0.5, 0.4),)))
     late.begin(100.0)
     late.end_path(400.0)
-    assert late.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+    assert late.refinement_begins() == pytest.approx(500 - REFINEMENT_SHARE * 400)
 
 
 def test_without_a_path_candidates_have_their_time():
-    effort = Effort(1000, 500.0, rate=100.0)
-    effort.begin(100.0)
-    effort.end_path(100.0)
-    assert effort.last_step_begins() == pytest.approx(500 - LAST_SHARE * 400)
+    training_budget = TrainingBudget(1000, 500.0, rate=100.0)
+    training_budget.begin(100.0)
+    training_budget.end_path(100.0)
+    assert training_budget.refinement_begins() == pytest.approx(500 - REFINEMENT_SHARE * 400)
 
 
 def test_without_a_budget_every_candidate_gets_the_same():
-    effort = Effort(1000, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.1),)))
-    assert effort.on_path(BIG, [], 5.0) == effort.off_path(None) == 1000
-    assert effort.last_step_begins() is None
+    training_budget = TrainingBudget(1000, rate=100.0, path=PathTraining((Level(BIG, 0.5, 0.1),)))
+    assert training_budget.on_path(BIG, [], 5.0) == training_budget.off_path(None) == 1000
+    assert training_budget.refinement_begins() is None
 
 
 def test_the_last_candidate_gets_what_time_is_left():
-    effort = Effort(12_800, 200.0, rate=1000.0)
-    assert effort.off_path(3.0) == 3000
-    assert effort.off_path(100.0) == 12_800
-    assert effort.off_path(0.0) == LEAST_SAMPLES
+    training_budget = TrainingBudget(12_800, 200.0, rate=1000.0)
+    assert training_budget.off_path(3.0) == 3000
+    assert training_budget.off_path(100.0) == 12_800
+    assert training_budget.off_path(0.0) == LEAST_SAMPLES
 
 
 def test_time_is_filled_up_to_one_level():
@@ -152,7 +154,7 @@ def member(trial: int, policy: Policy, accuracy: float, latency_ms: float) -> Co
 
 
 class KnownFront:
-    """What the last step reads of a ledger."""
+    """What the last step reads of a archive."""
 
     def __init__(self, *members: tuple[Configuration, float]) -> None:
         self.front = RunningFront(OBJECTIVES, ())
@@ -163,49 +165,49 @@ class KnownFront:
             self.trainings.add(configuration.policy, evaluation)
 
 
-def last_step(ledger: KnownFront, budget: float = 100.0, **options: Any) -> LastStep:
-    effort = Effort(1000, budget, rate=1000.0)
-    effort.begin(0.0)
+def refinement_plan(archive: KnownFront, budget: float = 100.0, **options: Any) -> RefinementPlan:
+    training_budget = TrainingBudget(1000, budget, rate=1000.0)
+    training_budget.begin(0.0)
     options = SearchOptions(task="t", objectives="accuracy,latency", budget=budget, threads=1, **options)
-    return LastStep(ledger, effort, options, DENSE)  # pyright: ignore[reportArgumentType]
+    return RefinementPlan(archive, training_budget, options, DENSE)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_member_that_adds_most_is_trained_first_and_longest():
     # A better score of the first counts from 0.4 to 1.0 of the latency, of the second from 0.35 to 0.4.
-    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
-    found = last_step(ledger).next([], elapsed=DUE)
+    archive = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
+    found = refinement_plan(archive).next([], elapsed=DUE)
     assert found is not None
     assert found.member.trial == 1
-    left = 1000 * 100 * LAST_SHARE
+    left = 1000 * 100 * REFINEMENT_SHARE
     assert 0.75 * left < found.samples <= left
 
 
 def test_a_training_too_short_to_mend_anything_is_not_begun():
     # Four of 100 seconds are left: too few for what was trained for 40 s, enough for what was trained for 10.
     long, short = (member(1, BIG, 0.7, 0.4), 40.0), (member(2, SMALL, 0.68, 0.35), 10.0)
-    assert last_step(KnownFront(long)).next([], elapsed=96.0) is None
-    found = last_step(KnownFront(long, short)).next([], elapsed=96.0)
+    assert refinement_plan(KnownFront(long)).next([], elapsed=96.0) is None
+    found = refinement_plan(KnownFront(long, short)).next([], elapsed=96.0)
     assert found is not None
     assert found.member.trial == 2
 
 
 def test_what_nobody_else_could_use_goes_to_the_one_that_is_trained():
     first, second = (member(1, BIG, 0.7, 0.4), 40.0), (member(2, SMALL, 0.68, 0.35), 36.0)
-    found = last_step(KnownFront(first, second)).next([], elapsed=84.0)
+    found = refinement_plan(KnownFront(first, second)).next([], elapsed=84.0)
     assert found is not None
     assert found.samples == 16_000
 
 
 def test_a_member_being_trained_is_not_trained_twice():
-    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
-    found = last_step(ledger).next([1], elapsed=60.0)
+    archive = KnownFront((member(1, BIG, 0.7, 0.4), 5.0), (member(2, SMALL, 0.68, 0.35), 5.0))
+    found = refinement_plan(archive).next([1], elapsed=60.0)
     assert found is not None
     assert found.member.trial == 2
 
 
 def test_a_member_whose_training_failed_is_given_up():
     best, other = member(1, BIG, 0.7, 0.4), member(2, SMALL, 0.68, 0.35)
-    step = last_step(KnownFront((best, 5.0), (other, 5.0)))
+    step = refinement_plan(KnownFront((best, 5.0), (other, 5.0)))
     step.give_up(MoreTraining(best, BIG, 1000))
     found = step.next([], elapsed=60.0)
     assert found is not None
@@ -215,21 +217,21 @@ def test_a_member_whose_training_failed_is_given_up():
 
 
 def test_the_last_step_comes_late_and_ends_with_the_budget():
-    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
-    assert not step.is_due(100 * (1 - LAST_SHARE) - 1)
-    assert step.is_due(100 * (1 - LAST_SHARE))
+    step = refinement_plan(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
+    assert not step.is_due(100 * (1 - REFINEMENT_SHARE) - 1)
+    assert step.is_due(100 * (1 - REFINEMENT_SHARE))
     assert step.next([], elapsed=99.9) is None
 
 
 def test_where_trials_are_used_up_early_it_takes_no_more_than_its_share():
-    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
+    step = refinement_plan(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)))
     found = step.next([], elapsed=12.0)
     assert found is not None
-    assert found.samples == pytest.approx(1000 * (12.0 / (1 - LAST_SHARE) - 12.0), rel=0.01)
+    assert found.samples == pytest.approx(1000 * (12.0 / (1 - REFINEMENT_SHARE) - 12.0), rel=0.01)
 
 
 def test_what_was_never_trained_is_not_trained_on():
-    assert last_step(KnownFront((member(0, BIG, 0.8, 0.9), 0.0))).next([], elapsed=60.0) is None
+    assert refinement_plan(KnownFront((member(0, BIG, 0.8, 0.9), 0.0))).next([], elapsed=60.0) is None
 
 
 def test_training_of_one_policy_adds_up_and_that_of_its_ancestors_does_not():
@@ -246,12 +248,12 @@ INT8 = replace(BIG, precision="int8")
 
 
 def test_what_a_member_learnt_its_twin_takes_over_once():
-    ledger = KnownFront((member(1, BIG, 0.7, 0.4), 5.0))
-    step = last_step(ledger, precision="fp32,int8")
+    archive = KnownFront((member(1, BIG, 0.7, 0.4), 5.0))
+    step = refinement_plan(archive, precision="fp32,int8")
     first = step.next([], elapsed=60.0)
     assert first is not None
     trained = member(2, BIG, 0.71, 0.4)
-    ledger.front.add(trained)
+    archive.front.add(trained)
     step.take_in(2, first)
     twin = step.next([], elapsed=80.0)
     assert twin == MoreTraining(trained, INT8, 0)
@@ -262,7 +264,7 @@ def test_what_a_member_learnt_its_twin_takes_over_once():
 
 
 def test_what_a_member_learnt_in_vain_its_twin_does_not_take_over():
-    step = last_step(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)), precision="fp32,int8")
+    step = refinement_plan(KnownFront((member(1, BIG, 0.7, 0.4), 5.0)), precision="fp32,int8")
     first = step.next([], elapsed=60.0)
     assert first is not None
     step.take_in(2, first)
@@ -274,21 +276,21 @@ def test_what_a_member_learnt_in_vain_its_twin_does_not_take_over():
 def test_twins_share_their_networks_training():
     # The int8 one was never trained itself: it has the training of the one network, as the fp32 one has.
     fast, best = member(1, INT8, 0.69, 0.2), member(2, BIG, 0.7, 0.9)
-    found = last_step(KnownFront((best, 5.0), (fast, 0.0)), precision="fp32,int8").next([], elapsed=DUE)
+    found = refinement_plan(KnownFront((best, 5.0), (fast, 0.0)), precision="fp32,int8").next([], elapsed=DUE)
     assert found is not None
     assert found.policy == INT8  # faster by far, and so worth most
-    assert found.samples == pytest.approx(1000 * 100 * LAST_SHARE)
+    assert found.samples == pytest.approx(1000 * 100 * REFINEMENT_SHARE)
 
 
 def test_patience_counts_candidates_in_a_row():
-    patience = Patience(2)
+    patience = EarlyStopping(2)
     for hypervolume, over in ((0.1, False), (0.1, False), (0.2, False), (0.2001, False), (0.2, True)):
         patience.take_in(hypervolume)
         assert patience.is_over is over
 
 
 def test_without_a_number_patience_has_no_end():
-    patience = Patience(None)
+    patience = EarlyStopping(None)
     for _ in range(1000):
         patience.take_in(0.0)
     assert not patience.is_over
@@ -302,11 +304,11 @@ def test_what_goes_on_sees_other_batches_and_equal_heirs_the_same():
 
 
 def test_a_candidate_is_affordable_while_its_training_is_worth_the_rest_of_it():
-    effort = Effort(4096, 100.0, rate=1000.0)
-    effort.learn(1000, 3.0, {"train": 1.0, "score": 2.0})
-    assert effort.affords_another(2.0 + 2.0)
-    assert not effort.affords_another(2.0 + 1.99)
-    effort.learn(100, 2.0, {"train": 1.0, "score": 1.0})
-    assert effort.affords_another(1.0 + LEAST_SAMPLES / 100)
-    assert not effort.affords_another(1.0 + LEAST_SAMPLES / 100 - 0.01)
-    assert effort.affords_another(None)
+    training_budget = TrainingBudget(4096, 100.0, rate=1000.0)
+    training_budget.learn(1000, 3.0, {"train": 1.0, "score": 2.0})
+    assert training_budget.affords_another(2.0 + 2.0)
+    assert not training_budget.affords_another(2.0 + 1.99)
+    training_budget.learn(100, 2.0, {"train": 1.0, "score": 1.0})
+    assert training_budget.affords_another(1.0 + LEAST_SAMPLES / 100)
+    assert not training_budget.affords_another(1.0 + LEAST_SAMPLES / 100 - 0.01)
+    assert training_budget.affords_another(None)

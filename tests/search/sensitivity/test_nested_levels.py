@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from espalier.errors import RunFolderError
-from espalier.search.descent import descent
-from espalier.search.sensitivity_table import Probe, SensitivityTable
+from espalier.search.sensitivity.nested_levels import nested_levels
+from espalier.search.sensitivity.table import Probe, SensitivityTable
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
 from espalier.testing.analytic import analytic_graph
@@ -34,9 +34,9 @@ def never() -> bool:
     return False
 
 
-def walked(space, probe, *, levels, enough, share=1.0, lasting=None):
-    table = SensitivityTable.probed(space, probe, enough=enough, lasting=lasting)
-    return descent(space, table, levels=levels, share=share)
+def walked(space, probe, *, levels, enough, share=1.0, recovery=None):
+    table = SensitivityTable.probed(space, probe, enough=enough, recovery=recovery)
+    return nested_levels(space, table, levels=levels, share=share)
 
 
 def test_the_group_that_loses_less_goes_first():

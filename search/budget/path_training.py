@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from ..evaluators.measure import ACCURACY, Measure
-from ..evaluators.objectives import SCORE
-from ..spaces.policy import Policy
-from .descent import Level
-from .sensitivity_table import LEAST_LOSS
+from ...evaluators.measure import ACCURACY, Measure
+from ...evaluators.objectives import SCORE
+from ...spaces.policy import Policy
+from ..sensitivity.nested_levels import Level
+from ..sensitivity.table import LEAST_LOSS
 
 EVEN_SHARE = 0.2
 """Of the training, this much is shared alike: losses are told roughly."""

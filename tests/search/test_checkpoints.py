@@ -4,7 +4,7 @@ import dataclasses
 
 from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
-from espalier.search.heritage import Heritage
+from espalier.search.checkpoints import Checkpoints
 from espalier.search.run_folder.trial_record import weights_name
 from espalier.spaces.policy import Policy
 from espalier.spaces.rankings import Rankings
@@ -18,11 +18,11 @@ def policy(first, second):
     return Policy.from_kept(GRAPH, {"layer0": first, "layer1": second}, criterion="l2")
 
 
-def heritage(tmp_path, *trials):
+def checkpoints(tmp_path, *trials):
     (tmp_path / "weights").mkdir()
     for trial in trials:
         (tmp_path / weights_name(trial)).write_text("weights")
-    return Heritage(GRAPH, RANKINGS, tmp_path)
+    return Checkpoints(GRAPH, RANKINGS, tmp_path)
 
 
 def member(trial, kept, samples, *, params=100, inherited=0):
@@ -31,7 +31,7 @@ def member(trial, kept, samples, *, params=100, inherited=0):
 
 
 def test_the_most_trained_network_that_keeps_all_is_taken(tmp_path):
-    known = heritage(tmp_path, 1, 2, 3)
+    known = checkpoints(tmp_path, 1, 2, 3)
     members = [
         member(1, policy(8, 8), 100),
         member(2, policy(6, 6), 100, inherited=100),
@@ -43,7 +43,7 @@ def test_the_most_trained_network_that_keeps_all_is_taken(tmp_path):
 
 
 def test_of_equally_trained_ones_the_smallest_then_the_oldest(tmp_path):
-    known = heritage(tmp_path, 1, 2, 3)
+    known = checkpoints(tmp_path, 1, 2, 3)
     members = [
         member(1, policy(8, 8), 100, params=80),
         member(2, policy(6, 6), 100, params=60),
@@ -53,11 +53,11 @@ def test_of_equally_trained_ones_the_smallest_then_the_oldest(tmp_path):
 
 
 def test_untrained_networks_and_lost_weights_are_no_ancestors(tmp_path):
-    known = heritage(tmp_path, 1)
+    known = checkpoints(tmp_path, 1)
     assert known.nearest(policy(4, 4), [member(1, policy(8, 8), 0), member(2, policy(8, 8), 100)]) is None
 
 
 def test_another_precision_of_the_same_network_takes_over_all_it_learnt(tmp_path):
-    known = heritage(tmp_path, 1)
+    known = checkpoints(tmp_path, 1)
     same = member(1, policy(4, 4), 100)
     assert known.nearest(dataclasses.replace(policy(4, 4), precision="int8"), [same]).trial == 1

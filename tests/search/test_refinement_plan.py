@@ -11,12 +11,12 @@ from espalier.errors import EvaluationError
 from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.request import EvaluationRequest
 from espalier.evaluators.task_evaluator import TaskEvaluator
-from espalier.search.last_step import LastStep
 from espalier.search.options import SearchOptions
+from espalier.search.problem import prepare
+from espalier.search.refinement_plan import RefinementPlan
 from espalier.search.run_folder import Run
 from espalier.search.run_folder.trial_record import TrialRecord
 from espalier.search.run_search import run_search
-from espalier.search.subject import prepare
 
 BY_SIZE = {"objectives": "accuracy,size", "threads": 1, "clock": time.process_time}
 """Every cut is smaller, where a network so tiny need not be faster."""
@@ -82,7 +82,7 @@ def test_what_fails_when_it_is_trained_on_is_tried_once_and_loses_nothing(
 def test_where_no_member_is_worth_more_training_other_candidates_are_tried(
     tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(LastStep, "_worth", lambda *_: 0.0)
+    monkeypatch.setattr(RefinementPlan, "_worth", lambda *_: 0.0)
     run = run_search(tiny_task, out=tmp_path / "run", budget=6.0, trials=500, **BY_SIZE)
     assert continuing(run) == []
     searched = next(e for e in run.events if e["event"] == "searched")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..spaces.policy import Policy
+from ...spaces.policy import Policy
 
 TrainedLoss = Callable[[Policy, int], float]
 """The loss of a policy on validation data after so many samples of training."""
@@ -23,7 +23,7 @@ LEAST_MENDED = 1.1
 
 
 @dataclass(frozen=True)
-class LastingLoss:
+class Recovery:
     """Tells what lasts of a rise in loss.
 
     Args:
@@ -46,10 +46,12 @@ class LastingLoss:
         each = min(MOST_SAMPLES, self.samples // (len(policies) + 1))
         base = self.trained_loss(dense, each)
         after = (self.trained_loss(policy, each) - base for policy in policies)
-        return tuple(lasting(rise, left, each, self.horizon) for rise, left in zip(rises, after, strict=True))
+        return tuple(
+            loss_after_recovery(rise, left, each, self.horizon) for rise, left in zip(rises, after, strict=True)
+        )
 
 
-def lasting(before: float, after: float, samples: int, horizon: int) -> float:
+def loss_after_recovery(before: float, after: float, samples: int, horizon: int) -> float:
     """Return what is left of a rise in loss after ``horizon`` samples of training.
 
     Args:

@@ -11,12 +11,12 @@ from espalier.evaluators.hardware.calibrate import calibrate
 from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.hardware.learned import LearnedModel
 from espalier.evaluators.objectives import Constraint
-from espalier.search import screen
-from espalier.search.audit import MOST, SHARE
+from espalier.search import cost_filter
+from espalier.search.cost_filter import CALIBRATION, CostFilter, seconds_for
+from espalier.search.cost_filter_audit import MOST, SHARE
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
-from espalier.search.screen import CALIBRATION, CostScreen, seconds_for
 from espalier.spaces.policy import Policy
 from espalier.spaces.trace import trace
 from espalier.testing.cost_models import chain
@@ -36,17 +36,17 @@ def test_what_breaks_a_constraint_beyond_the_error_is_turned_down(predictor: Cos
     dense, half = Policy.dense(graph), Policy.uniform(graph, 0.75, channel_multiple=16)
     told_dense, told_half = predictor.predict([dense, half])
     assert told_half.latency_ms < told_dense.latency_ms
-    found = CostScreen(predictor, (Constraint.parse(f"latency_ms<={0.99 * told_dense.latency_low}"),), "")
+    found = CostFilter(predictor, (Constraint.parse(f"latency_ms<={0.99 * told_dense.latency_low}"),), "")
     assert "breaks latency_ms" in str(found.objection(dense))
     assert found.objection(half) is None
-    within = CostScreen(predictor, (Constraint.parse(f"latency_ms<={1.01 * told_dense.latency_low}"),), "")
+    within = CostFilter(predictor, (Constraint.parse(f"latency_ms<={1.01 * told_dense.latency_low}"),), "")
     assert within.objection(dense) is None
-    macs = CostScreen(predictor, (Constraint.parse(f"macs<={told_dense.macs - 1}"),), "")
+    macs = CostFilter(predictor, (Constraint.parse(f"macs<={told_dense.macs - 1}"),), "")
     assert "macs" in str(macs.objection(dense))
 
 
 def test_what_is_slower_than_a_network_that_keeps_more_is_turned_down(predictor: CostPredictor) -> None:
-    found = CostScreen(predictor, (), "")
+    found = CostFilter(predictor, (), "")
     graph = predictor.graph
     step = Policy.from_kept(graph, {g.name: 48 for g in graph.groups})
     odd = Policy.from_kept(graph, {g.name: 47 for g in graph.groups})
@@ -59,7 +59,7 @@ def test_what_is_slower_than_a_network_that_keeps_more_is_turned_down(predictor:
 def test_an_objection_stands_where_measuring_finds_a_reason_for_it(predictor: CostPredictor) -> None:
     graph = predictor.graph
     odd = Policy.from_kept(graph, {g.name: 47 for g in graph.groups})
-    bound = CostScreen(predictor, (Constraint.parse("latency_ms<=2"), Constraint.parse("accuracy>=0.9")), "")
+    bound = CostFilter(predictor, (Constraint.parse("latency_ms<=2"), Constraint.parse("accuracy>=0.9")), "")
     costs = {"latency_ms": 1.5, "macs": 100.0, "params": 10.0}
     slower, faster = (lambda _: {"latency_ms": 1.6}), (lambda _: {"latency_ms": 1.4})
     assert bound.was_right(odd, slower, {**costs, "latency_ms": 2.1})
@@ -91,8 +91,8 @@ def test_when_a_search_calibrates(given: dict[str, object], seconds: float) -> N
 def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint(
     tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen, "MOST_SECONDS", 1.0)
-    monkeypatch.setattr(screen, "LEAST_SECONDS", 1.0)
+    monkeypatch.setattr(cost_filter, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(cost_filter, "LEAST_SECONDS", 1.0)
     bound = 700  # about half of the dense network's MACs: a quarter off every group breaks it
     folder = tmp_path / "run"
     said = {"calibrate": True, "constraints": f"macs<={bound}", "samples": 0, "inherit": False}

@@ -17,8 +17,8 @@ from ..evaluators.front import Front
 from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import SCORE
 from ..spaces.policy import Policy
-from .effort import LAST_SHARE, LEAST_SAMPLES, Effort
-from .ledger import Ledger
+from .archive import Archive
+from .budget.training_budget import LEAST_SAMPLES, REFINEMENT_SHARE, TrainingBudget
 from .options import SearchOptions
 from .training_log import Training, network_of
 
@@ -62,19 +62,19 @@ class _Share:
 
 
 @dataclass
-class LastStep:
+class RefinementPlan:
     """Says when members of the front come before new candidates, and which is trained on.
 
     Args:
-        ledger: knows the front, and what was spent on training.
-        effort: shares the time out.
+        archive: knows the front, and what was spent on training.
+        training_budget: shares the time out.
         options: of the search.
         dense: metrics of the dense network.
         measure: what the score is.
     """
 
-    ledger: Ledger
-    effort: Effort
+    archive: Archive
+    training_budget: TrainingBudget
     options: SearchOptions
     dense: Mapping[str, float | None]
     measure: Measure = ACCURACY
@@ -97,7 +97,7 @@ class LastStep:
 
     def is_due(self, elapsed: float) -> bool:
         """Return whether so late, in seconds of the search, members of the front come before new candidates."""
-        begins = self.effort.last_step_begins()
+        begins = self.training_budget.refinement_begins()
         return begins is not None and elapsed >= begins
 
     def next(self, continued: Collection[int], elapsed: float) -> MoreTraining | None:
@@ -107,17 +107,17 @@ class LastStep:
             continued: trials that are being trained on already.
             elapsed: seconds of the search so far.
         """
-        if self.effort.budget is None or self.effort.last_step_begins() is None:
+        if self.training_budget.budget is None or self.training_budget.refinement_begins() is None:
             return None
         if (twin := self._twin()) is not None:
             return twin
-        left = self.effort.for_training(self._until(self.effort.budget, elapsed) - elapsed)
+        left = self.training_budget.for_training(self._until(self.training_budget.budget, elapsed) - elapsed)
         shares = [s for s in self._shared(continued, left) if s.seconds > 0]
         if not shares:
             return None
         chosen = max(shares, key=lambda share: share.seconds)
         seconds = max(chosen.seconds, chosen.least)
-        after = left - seconds - self.effort.overhead
+        after = left - seconds - self.training_budget.overhead
         if all(after < share.least for share in shares if share is not chosen):
             seconds = left  # nobody else could use the rest
         self.has_begun = True
@@ -127,14 +127,14 @@ class LastStep:
     def _twin(self) -> MoreTraining | None:
         while self._twins:
             trial, precision = self._twins.popleft()
-            for member in self.ledger.front.members:
+            for member in self.archive.front.members:
                 if member.trial == trial:
                     return MoreTraining(member, replace(member.policy, precision=precision), 0)
         return None
 
     def _shared(self, continued: Collection[int], left: float) -> Iterator[_Share]:
         """Yield each network of the front with what it gets, as that member whose better score is worth most."""
-        members = self.ledger.front.members
+        members = self.archive.front.members
         networks: dict[Policy, list[_Worth]] = {}
         for member in members:
             worth = _Worth(member, self._worth(member, members))
@@ -150,19 +150,19 @@ class LastStep:
             yield _Share(member, seconds, self._least(training), training.rate)
 
     def _least(self, training: Training) -> float:
-        return max(LEAST_PART * training.seconds, self.effort.overhead)
+        return max(LEAST_PART * training.seconds, self.training_budget.overhead)
 
     def _training(self, network: Policy, each: Sequence[_Worth]) -> Training | None:
         """Return what training of its own a network had; ``None`` for one that nothing was ever trained of."""
-        had = self.ledger.trainings.of(network)
-        if had is None and self.effort.rate and any(worth.member.inherited_samples for worth in each):
-            return Training(0.0, self.effort.rate, 0)
+        had = self.archive.trainings.of(network)
+        if had is None and self.training_budget.rate and any(worth.member.inherited_samples for worth in each):
+            return Training(0.0, self.training_budget.rate, 0)
         return had
 
     def _until(self, budget: float, elapsed: float) -> float:
         """Return when it ends: with the budget; sooner where the trials were used up sooner."""
         if self._end is None:
-            self._end = budget if self.is_due(elapsed) else min(budget, elapsed / (1 - LAST_SHARE))
+            self._end = budget if self.is_due(elapsed) else min(budget, elapsed / (1 - REFINEMENT_SHARE))
         return self._end
 
     def _worth(self, member: Configuration, members: tuple[Configuration, ...]) -> float:

@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..errors import InputError, RunFolderError, describe
-from ..jsonfile import read_json, write_json
-from ..spaces.groups import Group
-from ..spaces.policy import Choice, Policy
-from ..spaces.search_space import SearchSpace
-from .lasting_loss import LastingLoss
+from ...errors import InputError, RunFolderError, describe
+from ...jsonfile import read_json, write_json
+from ...spaces.groups import Group
+from ...spaces.policy import Choice, Policy
+from ...spaces.search_space import SearchSpace
+from .recovery import Recovery
 
 SENSITIVITY = "sensitivity.json"
 VERSION = 1
@@ -75,7 +75,7 @@ class SensitivityTable:
         probe: Prober,
         *,
         enough: Callable[[], bool],
-        lasting: LastingLoss | None = None,
+        recovery: Recovery | None = None,
     ) -> SensitivityTable:
         """Return what probing finds.
 
@@ -83,7 +83,7 @@ class SensitivityTable:
             space: what may be pruned, and how.
             probe: what policies cost and lose; slow.
             enough: whether the time for probing is used up; each group is tried once whatever it says.
-            lasting: tells how much of a loss lasts; without it a loss counts as it is before training.
+            recovery: tells how much of a loss lasts; without it a loss counts as it is before training.
         """
         found: dict[str, list[Step]] = {group.name: [] for group in space.graph}
         for rank, fraction in enumerate(FRACTIONS):
@@ -95,7 +95,7 @@ class SensitivityTable:
                 for name, step in _probed(space, probe, new[start : start + _TOGETHER]):
                     found[name].append(step)
         table = cls({name: _useful(steps) for name, steps in found.items()})
-        return table if lasting is None else cls(_lasting(space, table.steps, lasting))
+        return table if recovery is None else cls(_recovery(space, table.steps, recovery))
 
     def write(self, folder: Path) -> None:
         """Store it in a run's folder."""
@@ -177,8 +177,8 @@ def _removed(choice: Choice) -> float:
     return 1.0 if choice.type == "block" else 1 - choice.kept / choice.of
 
 
-def _lasting(
-    space: SearchSpace, table: Mapping[str, tuple[Step, ...]], lasting: LastingLoss
+def _recovery(
+    space: SearchSpace, table: Mapping[str, tuple[Step, ...]], recovery: Recovery
 ) -> Mapping[str, tuple[Step, ...]]:
     """Return the table with what lasts of each loss.
 
@@ -186,11 +186,11 @@ def _lasting(
     most are; the others are taken to mend as those do in the middle.
     """
     everything = [(name, step) for name, steps in table.items() for step in _telling(steps)]
-    told = sorted(everything, key=lambda each: each[1].cost)[: max(0, lasting.most)]
+    told = sorted(everything, key=lambda each: each[1].cost)[: max(0, recovery.most)]
     if not told or len(told) < min(LEAST_TOLD, len(everything)):
         return table
     policies = [_policy(space, {name: step.choice}) for name, step in told]
-    found = lasting.of(Policy.dense(space.graph), policies, [step.loss for _, step in told])
+    found = recovery.of(Policy.dense(space.graph), policies, [step.loss for _, step in told])
     shares = {
         (name, step.drops): left / step.loss for (name, step), left in zip(told, found, strict=True) if step.loss > 0
     }

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..spaces.policy import Policy
+from ...spaces.policy import Policy
 from .path_training import PathTraining
 
 PATH_SHARE = 0.65
 """Of the time left once all is made ready, for the path of shrinking networks: every later candidate inherits that."""
-LAST_SHARE = 0.32
+REFINEMENT_SHARE = 0.32
 """Of that time, for training on what is on the front by then."""
 LEAST_SAMPLES = 512
 """Less training is not worth a candidate's overhead."""
 
 
 @dataclass
-class Effort:
+class TrainingBudget:
     """Shares the time out.
 
     Args:
@@ -68,16 +68,16 @@ class Effort:
             return self.samples
         return min(self.samples, self._within(seconds_left))
 
-    def last_step_begins(self) -> float | None:
+    def refinement_begins(self) -> float | None:
         """Return when members of the front come before new candidates; ``None`` where the search has no last step."""
         if self.budget is None or self._began is None:
             return None
         whole = self.budget - self._began
-        latest = self.budget - LAST_SHARE * whole
+        latest = self.budget - REFINEMENT_SHARE * whole
         if self._path_ended is None or not self.path.levels:
             return latest
         # What a path that ended early leaves over is the last step's, as new candidates add less to a front.
-        return min(latest, self._path_ended + (1 - PATH_SHARE - LAST_SHARE) * whole)
+        return min(latest, self._path_ended + (1 - PATH_SHARE - REFINEMENT_SHARE) * whole)
 
     @property
     def overhead(self) -> float:

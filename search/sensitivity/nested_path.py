@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunFolderError, describe
-from ..evaluators.objectives import Constraint
-from ..jsonfile import read_json, write_json
-from ..spaces.policy import Policy
-from ..spaces.search_space import SearchSpace
-from .descent import Level, descent
-from .effort import PATH_SHARE
-from .lasting_loss import LastingLoss
-from .options import SearchOptions
-from .sensitivity_table import Probe, Prober, SensitivityTable
-from .subject import SearchEvaluator
-from .timer import Timer
+from ...errors import RunFolderError, describe
+from ...evaluators.objectives import Constraint
+from ...jsonfile import read_json, write_json
+from ...spaces.policy import Policy
+from ...spaces.search_space import SearchSpace
+from ..budget.timer import Timer
+from ..budget.training_budget import PATH_SHARE
+from ..options import SearchOptions
+from ..problem import SearchEvaluator
+from .nested_levels import Level, nested_levels
+from .recovery import Recovery
+from .table import Probe, Prober, SensitivityTable
 
 PATH = "path.json"
 VERSION = 2
@@ -36,7 +36,7 @@ PRACTICE_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class ShrinkingPath:
+class NestedPath:
     """Networks of nested policies, largest first, and how fast this machine trains."""
 
     levels: tuple[Level, ...] = ()
@@ -51,7 +51,7 @@ class ShrinkingPath:
         return tuple(level.policy for level in self.levels)
 
 
-def make_path(
+def find_nested_path(
     folder: Path,
     space: SearchSpace,
     evaluator: SearchEvaluator,
@@ -60,7 +60,7 @@ def make_path(
     dense: Mapping[str, float | None],
     samples: int,
     timer: Timer,
-) -> ShrinkingPath:
+) -> NestedPath:
     """Return the run's path, found before or now; an empty one where there is no cost to descend in.
 
     Raises:
@@ -69,20 +69,20 @@ def make_path(
     levels = min(MOST_LEVELS, options.trials // TRIALS_PER_LEVEL)
     cost = next((o.name for o in options.parsed_objectives if not o.is_score), None)
     if levels < 1 or cost is None:
-        return ShrinkingPath()
+        return NestedPath()
     if (folder / PATH).exists():
-        return ShrinkingPath(_stored(folder / PATH), _rate(evaluator, timer), SensitivityTable.read(folder))
+        return NestedPath(_stored(folder / PATH), _rate(evaluator, timer), SensitivityTable.read(folder))
     rate = _rate(evaluator, timer)
     table = SensitivityTable.probed(
         space,
         _prober(evaluator, cost),
         enough=_enough(options, timer),
-        lasting=_lasting(evaluator, options, samples, levels, rate) if _may_drop(space) else None,
+        recovery=_recovery(evaluator, options, samples, levels, rate) if _may_drop(space) else None,
     )
-    found = descent(space, table, levels=levels, share=_share(constraints, cost, dense))
+    found = nested_levels(space, table, levels=levels, share=_share(constraints, cost, dense))
     table.write(folder)
     write_json(folder / PATH, {"version": VERSION, "cost": cost, "levels": [_plain(level) for level in found]})
-    return ShrinkingPath(found, rate if found else None, table)
+    return NestedPath(found, rate if found else None, table)
 
 
 def _prober(evaluator: SearchEvaluator, cost: str) -> Prober:
@@ -98,12 +98,12 @@ def _may_drop(space: SearchSpace) -> bool:
     return any("block" in space.offered(group) for group in space.graph)
 
 
-def _lasting(evaluator: SearchEvaluator, options: SearchOptions, samples: int, levels: int, rate: float) -> LastingLoss:
-    """Return what tells lasting losses, with its share of all the training that the search can do."""
+def _recovery(evaluator: SearchEvaluator, options: SearchOptions, samples: int, levels: int, rate: float) -> Recovery:
+    """Return what tells how losses recover, with its share of all the training that the search can do."""
     if options.budget is None or options.samples is not None:
-        return LastingLoss(evaluator.trained_loss, int(TRAINED_SHARE * options.trials * samples), samples)
+        return Recovery(evaluator.trained_loss, int(TRAINED_SHARE * options.trials * samples), samples)
     affordable = options.budget * rate
-    return LastingLoss(evaluator.trained_loss, int(TRAINED_SHARE * affordable), int(PATH_SHARE * affordable / levels))
+    return Recovery(evaluator.trained_loss, int(TRAINED_SHARE * affordable), int(PATH_SHARE * affordable / levels))
 
 
 def _share(constraints: tuple[Constraint, ...], cost: str, dense: Mapping[str, float | None]) -> float:
@@ -120,9 +120,9 @@ def _enough(options: SearchOptions, timer: Timer) -> Callable[[], bool]:
 
 
 def _rate(evaluator: SearchEvaluator, timer: Timer) -> float:
-    evaluator.practise(1)  # the first batch pays for what is set up once
+    evaluator.time_training(1)  # the first batch pays for what is set up once
     begin = timer.elapsed()
-    samples = evaluator.practise(PRACTICE_BATCHES)
+    samples = evaluator.time_training(PRACTICE_BATCHES)
     return samples / max(timer.elapsed() - begin, 1e-6)
 
 

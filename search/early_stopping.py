@@ -9,7 +9,7 @@ LEAST_GROWTH = 0.001
 
 
 @dataclass
-class Patience:
+class EarlyStopping:
     """Counts the candidates in a row that have not enlarged the front's hypervolume.
 
     Args:

@@ -21,7 +21,7 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.task import Task
 from ..spaces.groups import Graph
 from ..spaces.policy import Choice, Policy
-from .effort import LAST_SHARE, PATH_SHARE
+from .budget.training_budget import PATH_SHARE, REFINEMENT_SHARE
 from .options import SearchOptions
 
 CALIBRATION = "calibration.csv"
@@ -53,12 +53,12 @@ def _affordable(options: SearchOptions) -> float:
     if options.budget is None:
         return math.inf
     if options.inherit and options.samples is None:
-        return CANDIDATES_SHARE * (1 - PATH_SHARE - LAST_SHARE) * options.budget
+        return CANDIDATES_SHARE * (1 - PATH_SHARE - REFINEMENT_SHARE) * options.budget
     return BUDGET_SHARE * options.budget
 
 
 @dataclass(frozen=True)
-class CostScreen:
+class CostFilter:
     """Predicts candidates and turns down those that cannot pay."""
 
     predictor: CostPredictor
@@ -117,7 +117,7 @@ class CostScreen:
         return [p for p in found if p != policy]
 
 
-def make_screen(
+def make_cost_filter(
     task: Task,
     graph: Graph,
     device: Device,
@@ -125,8 +125,8 @@ def make_screen(
     folder: Path,
     constraints: tuple[Constraint, ...],
     say: Say,
-) -> CostScreen | None:
-    """Return the screen of a run, calibrated before or now; ``None`` where the run does without.
+) -> CostFilter | None:
+    """Return the cost filter of a run, calibrated before or now; ``None`` where the run does without.
 
     Args:
         task: whose network is searched.
@@ -160,7 +160,7 @@ def make_screen(
     error = error_words(found)
     say(error)
     predictor = CostPredictor(model, task.example_input, graph, LearnedModel(found))
-    return CostScreen(predictor, constraints, error)
+    return CostFilter(predictor, constraints, error)
 
 
 def error_words(device: CalibratedDevice) -> str:

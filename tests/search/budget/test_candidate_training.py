@@ -8,10 +8,10 @@ import pytest
 from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.request import Ancestor
-from espalier.search.effort import Effort
+from espalier.search.budget.candidate_training import CandidateTraining
+from espalier.search.budget.training_budget import TrainingBudget
 from espalier.search.generation import Candidate
 from espalier.search.run_folder.origin import Origin, OriginKind
-from espalier.search.training_budget import TrainingBudget
 from espalier.search.training_log import TrainingLog
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_graph
@@ -30,11 +30,11 @@ def budget(*, seconds=None, on_path=False, trained=0):
     trainings = TrainingLog()
     if trained:
         trainings.add(HALF, Evaluation({}, "measured", 0.1, trained, {"train": 1.0}))
-    ledger = SimpleNamespace(
+    archive = SimpleNamespace(
         trainings=trainings, ladder=SimpleNamespace(rungs=(0, 250, FULL)), is_on_path=lambda _: on_path
     )
-    effort = Effort(FULL, budget=seconds, rate=None if seconds is None else 100.0)
-    return TrainingBudget(effort, ledger, lambda: 0.0, lambda: seconds)
+    training_budget = TrainingBudget(FULL, budget=seconds, rate=None if seconds is None else 100.0)
+    return CandidateTraining(training_budget, archive, lambda: 0.0, lambda: seconds)
 
 
 def ancestor(policy=HALF):
@@ -70,6 +70,8 @@ def test_how_long_a_candidate_is_trained(made, given, parent, samples):
 def test_the_path_shares_its_time_with_what_is_to_come(monkeypatch):
     made = budget(seconds=60.0, on_path=True)
     seen = []
-    monkeypatch.setattr(Effort, "on_path", lambda _, policy, later, elapsed: seen.append((policy, later, elapsed)) or 5)
+    monkeypatch.setattr(
+        TrainingBudget, "on_path", lambda _, policy, later, elapsed: seen.append((policy, later, elapsed)) or 5
+    )
     assert made.samples(candidate(), None, (DENSE,)) == 5
     assert seen == [(HALF, (DENSE,), 0.0)]

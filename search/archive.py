@@ -20,8 +20,8 @@ from ..evaluators.request import Ancestor
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
+from .checkpoints import Checkpoints
 from .fidelity_ladder import FidelityLadder
-from .heritage import Heritage
 from .run_folder.trial_record import (
     ABANDONED,
     BEGUN,
@@ -54,7 +54,7 @@ class Outcome:
     """Why it failed."""
 
 
-class Ledger:
+class Archive:
     """Writes trials and remembers how each policy came out.
 
     A trial is told to the study last, after its policy and weights lie in the folder: what the study calls complete is
@@ -68,17 +68,17 @@ class Ledger:
         *,
         objectives: tuple[Objective, ...],
         constraints: tuple[Constraint, ...],
-        heritage: Heritage | None = None,
+        checkpoints: Checkpoints | None = None,
         path: Sequence[Policy] = (),
         ladder: FidelityLadder | None = None,
         measure: Measure = ACCURACY,
     ) -> None:
         objectives = measured(objectives, measure)
         self._measure = measure
-        self._heritage = heritage
+        self._checkpoints = checkpoints
         self._path = {policy.key for policy in path}
         self._ancestors: dict[int, Configuration] = {}
-        self._lent: Counter[int] = Counter()
+        self._in_use: Counter[int] = Counter()
         self._study = study
         self._folder = folder
         self._objectives = objectives
@@ -103,7 +103,7 @@ class Ledger:
     @property
     def inherits(self) -> bool:
         """Whether candidates start from the weights of earlier ones."""
-        return self._heritage is not None
+        return self._checkpoints is not None
 
     @property
     def evaluated(self) -> int:
@@ -149,7 +149,7 @@ class Ledger:
         self.ladder.clear()
         self._discard_unkept()
 
-    def lend(self, policy: Policy, continues: Configuration | None = None) -> Ancestor | None:
+    def acquire(self, policy: Policy, continues: Configuration | None = None) -> Ancestor | None:
         """Return whose weights a candidate starts from, and keep them until they are given back.
 
         Args:
@@ -157,24 +157,24 @@ class Ledger:
             continues: what is to be trained on, where it is an earlier network that is: from the most trained weights
                 that the front has of it, at whatever precision.
         """
-        if self._heritage is None:
+        if self._checkpoints is None:
             return None
         if continues is None:
             fitting = list({c.trial: c for c in (*self._ancestors.values(), *self.front.members)}.values())
         else:
             network = network_of(continues.policy)
             fitting = [continues, *(m for m in self.front.members if network_of(m.policy) == network)]
-        ancestor = self._heritage.nearest(policy, fitting)
+        ancestor = self._checkpoints.nearest(policy, fitting)
         if ancestor is None and continues is not None:
-            return self.lend(policy)  # it was not trained itself yet, or its weights were not kept
+            return self.acquire(policy)  # it was not trained itself yet, or its weights were not kept
         if ancestor is not None:
-            self._lent[ancestor.trial] += 1
+            self._in_use[ancestor.trial] += 1
         return ancestor
 
-    def give_back(self, ancestor: Ancestor | None) -> None:
+    def release(self, ancestor: Ancestor | None) -> None:
         """Say that a candidate needs its ancestor's weights no more."""
         if ancestor is not None:
-            self._lent[ancestor.trial] -= 1
+            self._in_use[ancestor.trial] -= 1
             self._discard(ancestor.trial)
 
     def _discard_unkept(self) -> None:
@@ -189,7 +189,7 @@ class Ledger:
             (self._folder / weights_name(number)).unlink(missing_ok=True)
 
     def _is_kept(self, number: int) -> bool:
-        wanted = number in self.front or number in self._ancestors or self._lent[number] > 0
+        wanted = number in self.front or number in self._ancestors or self._in_use[number] > 0
         return wanted or self.ladder.keeps(number)
 
     def reject(self, trial: Trial, reason: str) -> None:

@@ -13,9 +13,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..spaces.policy import Policy
-from ..spaces.search_space import SearchSpace
-from .sensitivity_table import LEAST_LOSS, SensitivityTable, Step, chosen_policy, told_cost, told_loss
+from ...spaces.policy import Policy
+from ...spaces.search_space import SearchSpace
+from .table import LEAST_LOSS, SensitivityTable, Step, chosen_policy, told_cost, told_loss
 
 LARGE_FIRST = 1.5
 """Of two steps that lose as much for what they save, one that saves more goes first (an exponent above 1): all that is
@@ -35,7 +35,7 @@ class Level:
     """Above the dense network's, told from what each group does alone, and of that what lasts if that is known."""
 
 
-def descent(space: SearchSpace, table: SensitivityTable, *, levels: int, share: float = 1.0) -> tuple[Level, ...]:
+def nested_levels(space: SearchSpace, table: SensitivityTable, *, levels: int, share: float = 1.0) -> tuple[Level, ...]:
     """Return at most ``levels`` networks of nested policies, largest first, the dense one left out.
 
     Args:

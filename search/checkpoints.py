@@ -16,7 +16,7 @@ from .run_folder.trial_record import weights_name
 
 
 @dataclass(frozen=True)
-class Heritage:
+class Checkpoints:
     """Finds ancestors.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from .ledger import Ledger
+from .archive import Archive
 from .run_folder.trial_record import ABANDONED, DUPLICATE_OF, MAX_RETRIES, ORIGIN, REASON, RETRIES, RETRY_OF
 
 
@@ -24,15 +24,15 @@ class Recovery:
     """Being evaluated in each of several killed searches, so perhaps what killed them."""
 
 
-def recover(study: optuna.Study, ledger: Ledger) -> Recovery:
+def recover(study: optuna.Study, archive: Archive) -> Recovery:
     """Settle every running trial of ``study``; call it while no other coordinator runs."""
     adopted = retried = given_up = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if ledger.adopt(trial):
+        if archive.adopt(trial):
             adopted += 1
             continue
         if DUPLICATE_OF not in trial.user_attrs:
-            again = _requeue(study, trial, begun=ledger.has_begun(trial))
+            again = _requeue(study, trial, begun=archive.has_begun(trial))
             retried += again
             given_up += not again
         study.tell(trial.number, state=TrialState.FAIL)
