@@ -21,8 +21,8 @@ from espalier.search.ledger import Ledger
 from espalier.search.options import SearchOptions
 from espalier.search.recovery import Recovery, recover
 from espalier.search.run_folder import open_run
+from espalier.search.run_folder.trial_record import MAX_RETRIES, RETRIES, RETRY_OF, state_of
 from espalier.search.run_search import search_subject
-from espalier.search.trial_record import MAX_RETRIES, RETRIES, RETRY_OF, state_of
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_subject
 
