@@ -54,7 +54,9 @@ def copied(model: Network, memo: dict[int, object] | None = None, *, lazy: bool 
 def _share_until_written(model: nn.Module, known: dict[int, object]) -> None:
     """Put parameters into the memo that stand on the same memory until one of the two is written to."""
     lazy_clone = getattr(torch, "_lazy_clone", None)  # no part of PyTorch's public functions
-    for parameter in model.parameters() if lazy_clone is not None else ():
+    if lazy_clone is None:
+        return
+    for parameter in model.parameters():
         if type(parameter) is nn.Parameter and id(parameter) not in known:
             with suppress(RuntimeError):  # a layout or memory that cannot be shared so; NotImplementedError is one
                 shared = lazy_clone(parameter.detach())

@@ -21,8 +21,8 @@ from espalier.search.distributions import distributions
 from espalier.search.interrupted_trials import Recovery, recover
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import open_run
+from espalier.search.run_folder.trial_record import MAX_RETRIES, RETRIES, RETRY_OF, state_of
 from espalier.search.run_search import search_problem
-from espalier.search.trial_record import MAX_RETRIES, RETRIES, RETRY_OF, state_of
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_problem
 
