@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from .evaluators.hardware.device import Device, load_device
     from .evaluators.hardware.estimate import estimate
     from .evaluators.hardware.measured import measure
-    from .evaluators.task import Task
-    from .evaluators.task_loading import load_task
+    from .evaluators.task.task import Task
+    from .evaluators.task.task_loading import load_task
     from .reports.export import export
     from .reports.load import load
     from .reports.verify import verify
     from .search.run_folder import open_run
     from .search.run_search import run_search
     from .spaces.apply import prune
+    from .spaces.graph.trace import trace
+    from .spaces.importance.rankings import rank
     from .spaces.policy import Policy
-    from .spaces.rankings import rank
     from .spaces.search_space import SearchSpace
-    from .spaces.trace import trace
 
 __version__ = "0.1.0"
 
@@ -38,19 +38,19 @@ _HOMES = {
     "InputError": "errors",
     "Policy": "spaces.policy",
     "SearchSpace": "spaces.search_space",
-    "Task": "evaluators.task",
+    "Task": "evaluators.task.task",
     "calibrate": "evaluators.hardware.calibrate",
     "estimate": "evaluators.hardware.estimate",
     "export": "reports.export",
     "load": "reports.load",
     "load_device": "evaluators.hardware.device",
-    "load_task": "evaluators.task_loading",
+    "load_task": "evaluators.task.task_loading",
     "measure": "evaluators.hardware.measured",
     "open_run": "search.run_folder",
     "prune": "spaces.apply",
-    "rank": "spaces.rankings",
+    "rank": "spaces.importance.rankings",
     "run_search": "search.run_search",
-    "trace": "spaces.trace",
+    "trace": "spaces.graph.trace",
     "verify": "reports.verify",
 }
 

@@ -22,10 +22,10 @@ from espalier.errors import InputError
 from espalier.evaluators.hardware.device import load_device
 from espalier.evaluators.hardware.estimate import cost_model_for
 from espalier.evaluators.task_evaluator import TaskEvaluator
-from espalier.evaluators.threads import torch_threads
+from espalier.evaluators.training.threads import torch_threads
 from espalier.reports.export import task_of_run
 from espalier.search.run_folder import Run, open_run
-from espalier.spaces.trace import trace
+from espalier.spaces.graph.trace import trace
 
 HOLDS = 0.9
 COLUMNS = ("run", "trial", "precision", "claimed_ms", "error", "fresh_ms", "ratio", "holds")

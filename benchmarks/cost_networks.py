@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from espalier.evaluators.task import Inputs
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.task.task import Inputs
+from espalier.evaluators.task.task_loading import load_task
 
 
 def _task(name: str) -> tuple[nn.Module, Inputs]:

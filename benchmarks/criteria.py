@@ -23,16 +23,16 @@ import torch
 from torch import nn
 
 from espalier import Task, load_task, trace
-from espalier.evaluators.data import as_network_input, batches
-from espalier.evaluators.losses import loss_of as task_loss
-from espalier.evaluators.ranking_samples import ranking_samples
+from espalier.evaluators.task.data import as_network_input, batches
+from espalier.evaluators.task.losses import loss_of as task_loss
+from espalier.evaluators.task.ranking_samples import ranking_samples
 from espalier.reports.rank_correlation import rank_correlation
-from espalier.spaces.criteria import CRITERIA
-from espalier.spaces.groups import Graph, Group
+from espalier.spaces.graph.groups import Graph, Group
+from espalier.spaces.graph.slicing import positions_of, zeroed
+from espalier.spaces.importance.criteria import CRITERIA
+from espalier.spaces.importance.rankings import Rankings, rank
+from espalier.spaces.importance.samples import at_most
 from espalier.spaces.inputs import call
-from espalier.spaces.rankings import Rankings, rank
-from espalier.spaces.samples import at_most
-from espalier.spaces.slicing import positions_of, zeroed
 
 Batches = Sequence[tuple[Any, Any]]
 

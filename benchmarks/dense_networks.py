@@ -18,8 +18,8 @@ import torch
 from espalier import Task, load_task, measure
 from espalier.errors import TaskError
 from espalier.evaluators.counting import count_macs, count_params
-from espalier.evaluators.scoring import score
-from espalier.evaluators.task_loading import BUILT_IN_TASKS
+from espalier.evaluators.task.task_loading import BUILT_IN_TASKS
+from espalier.evaluators.training.scoring import score
 
 
 def row(task: Task, *, threads: int) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from espalier.evaluators.hardware.speeds import Efficiencies, Overheads, Quantit
 from espalier.evaluators.hardware.vela import vela_version
 from espalier.evaluators.hardware.vela_model import VelaModel
 from espalier.spaces.apply import prune
+from espalier.spaces.graph.trace import trace
 from espalier.spaces.policy import Policy
-from espalier.spaces.trace import trace
 from espalier.testing.runtimes import with_zeros
 
 COMMAND = "python benchmarks/fit_vela.py"

@@ -24,14 +24,14 @@ from espalier.evaluators.hardware.calibrate import processor_name
 from espalier.evaluators.hardware.instruction_set import instruction_set
 from espalier.evaluators.hardware.measured import measure_interleaved
 from espalier.evaluators.hardware.onnxruntime_session import runtime_version
-from espalier.evaluators.int8_notice import checked_on_training_data
-from espalier.evaluators.onnx_export import export_onnx
-from espalier.evaluators.onnx_network import OnnxNetwork
-from espalier.evaluators.quantisation import quantise
-from espalier.evaluators.quantisation_scheme import SCHEMES, QuantisationScheme
-from espalier.evaluators.scoring import score
-from espalier.evaluators.task import Task
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.onnx.int8_notice import checked_on_training_data
+from espalier.evaluators.onnx.onnx_export import export_onnx
+from espalier.evaluators.onnx.onnx_network import OnnxNetwork
+from espalier.evaluators.onnx.quantisation import quantise
+from espalier.evaluators.onnx.quantisation_scheme import SCHEMES, QuantisationScheme
+from espalier.evaluators.task.task import Task
+from espalier.evaluators.task.task_loading import load_task
+from espalier.evaluators.training.scoring import score
 
 SIGNED = QuantisationScheme("s8s8", "int8", "int8", 127, "x86 with VNNI, Arm")
 """Not registered: on x86 ONNX Runtime makes activations uint8 or computes in fp32, so it is slow and saturates too."""

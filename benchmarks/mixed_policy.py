@@ -20,7 +20,7 @@ from typing import Any
 from espalier import Policy, load_task, trace
 from espalier.evaluators.configuration import Configuration
 from espalier.search.run_folder import Run, open_run
-from espalier.spaces.groups import Graph
+from espalier.spaces.graph.groups import Graph
 from espalier.spaces.policy import Choice
 
 TASK = "cifar10-resnet8"

@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..evaluators.fine_tune import fine_tune
-from ..evaluators.scoring import score
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
+from ..evaluators.training.fine_tune import fine_tune
+from ..evaluators.training.scoring import score
 from ..spaces.apply import prune
+from ..spaces.graph.trace import trace
 from ..spaces.policy import Policy
-from ..spaces.trace import trace
 
 RIVALS = (("sgd", 0.01), ("sgd", 0.03), ("adamw", 0.001), ("adamw", 0.003))
 SPARSITY = 0.5

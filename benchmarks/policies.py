@@ -29,7 +29,7 @@ from zoo_networks import build
 from zoo_table import replace_marked
 
 from espalier import Policy, prune, rank, trace
-from espalier.spaces.groups import Graph
+from espalier.spaces.graph.groups import Graph
 
 NETWORKS = {"ResNet-50": "resnet50", "MobileNetV2": "mobilenetv2_100", "ViT-Tiny": "vit_tiny_patch16_224"}
 GUARDED = "ResNet-50"

@@ -24,10 +24,10 @@ from zoo_networks import build
 
 from espalier import Policy, prune, rank, trace
 from espalier.evaluators.counting import count_macs, count_params
-from espalier.spaces.groups import Graph
+from espalier.spaces.graph.groups import Graph
+from espalier.spaces.graph.slicing import positions_of, zeroed
+from espalier.spaces.importance.rankings import Rankings
 from espalier.spaces.inputs import Inputs, call, map_tensors, random_like, tensors_of
-from espalier.spaces.rankings import Rankings
-from espalier.spaces.slicing import positions_of, zeroed
 
 SPARSITIES = (0.3, 0.5, 0.7)
 MAXIMUM = "maximum"

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from espalier.spaces.freeze_reasons import FreezeCode
+from espalier.spaces.graph.freeze_reasons import FreezeCode
 
 Row = dict[str, Any]
 _SHORT = {

@@ -146,8 +146,8 @@ def _network(task: str | None, data: Path | None) -> dict[str, Any]:
     """Return the task's network, its input and its trace as the arguments that say what to calibrate for."""
     if task is None:
         return {}
-    from ..evaluators.task_loading import load_task
-    from ..spaces.trace import trace
+    from ..evaluators.task.task_loading import load_task
+    from ..spaces.graph.trace import trace
 
     found = load_task(task, data=data)
     model = found.model().eval()

@@ -13,7 +13,7 @@ from .output import note, print_json, refuse_existing, show_table, writing
 if TYPE_CHECKING:
     from ..evaluators.hardware.remote.importing import Imported
     from ..evaluators.hardware.remote.kit import Kit
-    from ..evaluators.task import Task
+    from ..evaluators.task.task import Task
 
 
 def pack(
@@ -28,7 +28,7 @@ def pack(
 ) -> None:
     """Write a kit for a task's network."""
     from ..evaluators.hardware.remote.kit import pack_kit
-    from ..evaluators.trust import remember
+    from ..evaluators.task.trust import remember
 
     task = _task(reference, data)
     packed = pack_kit(
@@ -150,7 +150,7 @@ def over_ssh(
 
 
 def _subject(kit: Kit, *, trust: bool) -> str:
-    from ..evaluators.trust import refuse_untrusted
+    from ..evaluators.task.trust import refuse_untrusted
 
     if not trust:
         remedy = "Name it: espalier calibrate TASK --import ..., or give --trust."
@@ -159,7 +159,7 @@ def _subject(kit: Kit, *, trust: bool) -> str:
 
 
 def _task(reference: str | None, data: Path | None) -> Task:
-    from ..evaluators.task_loading import load_task
+    from ..evaluators.task.task_loading import load_task
 
     if reference is None:
         remedy = "Name it: espalier calibrate TASK ..."

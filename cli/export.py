@@ -34,7 +34,7 @@ def export(
     Of a run that was not searched here the task must be named, as the run's folder may name anybody's code.
     """
     from ..evaluators.objectives import Constraint
-    from ..evaluators.task_loading import load_task
+    from ..evaluators.task.task_loading import load_task
     from ..reports.export import export as write_export
     from ..reports.manifest import Manifest
     from ..reports.sections.reproduce import verify_command

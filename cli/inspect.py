@@ -26,8 +26,8 @@ def inspect(
     Groups with what each brings alone, frozen groups with reasons, layers never used, costs by layer.
     """
     from ..evaluators.hardware import load_device
-    from ..evaluators.task_checks import check_task
-    from ..evaluators.task_loading import load_task
+    from ..evaluators.task.task_checks import check_task
+    from ..evaluators.task.task_loading import load_task
     from ..reports.inspection import inspect_task
     from .tables import show_inspection
 

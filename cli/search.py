@@ -46,7 +46,7 @@ def search(
 
 def merged(given: Mapping[str, Any], config: Path | None, *, resume: bool) -> dict[str, Any]:
     """Return the options of a search: those given, else those of the config, else, on a resume, the run's own."""
-    from ..evaluators.trust import refuse_untrusted
+    from ..evaluators.task.trust import refuse_untrusted
     from ..search.options import read_config
     from ..search.run_folder import open_run
     from ..search.run_folder.new_folder import has_run

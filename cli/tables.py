@@ -12,15 +12,15 @@ from .output import UNKNOWN, show_table
 if TYPE_CHECKING:
     from ..evaluators.hardware.base import Cost, LayerCost
     from ..evaluators.hardware.device import Device
-    from ..evaluators.measure import Measure
     from ..evaluators.sensitivity import Sensitivity
+    from ..evaluators.task.measure import Measure
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
     from ..reports.reach import Effect, Reached
     from ..reports.verify import Check, Verification
     from ..search.dry_run import DryRun
     from ..search.run_folder import Run
-    from ..spaces.groups import FrozenGroup
+    from ..spaces.graph.groups import FrozenGroup
 
 _METRICS = ("accuracy", "test_accuracy", "latency_ms", "size_bytes", "macs", "params")
 VERIFICATION_COLUMNS = ("check", "claimed", "found", "tolerance", "result", "note")

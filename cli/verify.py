@@ -33,7 +33,7 @@ def verify(
 
     Nothing of the folder is executed without --trust; the tasks that come with Espalier need neither that nor --task.
     """
-    from ..evaluators.task_loading import load_task
+    from ..evaluators.task.task_loading import load_task
     from ..reports.verify import verify as check
     from .tables import VERIFICATION_COLUMNS, verification_rows
 

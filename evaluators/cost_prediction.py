@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from ..spaces.apply import prune
-from ..spaces.groups import Graph
+from ..spaces.graph.groups import Graph
+from ..spaces.importance.rankings import Rankings, rank
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings, rank
 from .counting import count_params
 from .hardware.calibration_table import CalibrationRow, rows_of
 from .hardware.features import NUMBERS, Array, KernelShapes, shapes_of
 from .hardware.kernels import record_kernels
 from .hardware.learned import LearnedModel
 from .hardware.operations import KINDS
-from .task import Inputs
+from .task.task import Inputs
 
 _CHECKS = 3
 _EXACT = 1e-6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..errors import unknown_name
-from .task import Inputs
+from .task.task import Inputs
 
 ELEMENT_BYTES = {"fp32": 4, "int8": 1}
 """Bytes of one weight or activation, by precision."""

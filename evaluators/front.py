@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ..errors import InputError, describe, unknown_name
 from .configuration import Configuration
-from .measure import ACCURACY, Measure, measured
 from .objectives import SCORE, Constraint, Objective, point_of
 from .pareto import Point, hypervolume, non_dominated
+from .task.measure import ACCURACY, Measure, measured
 
 PICKS = ("knee", "fastest", "smallest", "most-accurate")
 """``fastest``, ``smallest`` and ``most-accurate`` are the extremes of latency, size and score (ties: the better in

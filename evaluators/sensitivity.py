@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..spaces.policy import Policy
-from .fidelity import PROBE_SAMPLES
-from .scoring import score
+from .task.task_measure import measure_of
 from .task_evaluator import TaskEvaluator
-from .task_measure import measure_of
+from .training.fidelity import PROBE_SAMPLES
+from .training.scoring import score
 
 
 @dataclass(frozen=True)

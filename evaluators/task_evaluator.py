@@ -12,33 +12,33 @@ from torch import nn
 
 from ..errors import EspalierError, EvaluationError, RunFolderError, describe, text_of
 from ..spaces.apply import prune
-from ..spaces.evidence import gather
-from ..spaces.groups import Graph
+from ..spaces.graph.groups import Graph
+from ..spaces.importance.evidence import gather
+from ..spaces.importance.rankings import Rankings
 from ..spaces.inheritance import with_inherited
 from ..spaces.inputs import channels_last, network_channels_last
 from ..spaces.masks import masks_of, needs_squared_gradients
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings
-from .batch_norm import recalibrate
-from .data import as_network_input, batches, several
 from .evaluation import Evaluation
-from .fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
-from .fine_tune import fine_tune
 from .hardware.base import Cost, CostModel
 from .hardware.cost import deployed_precision
 from .hardware.device import Device
 from .hardware.estimate import candidate_cost_model_for, cost_model_for
-from .mixed_precision import MixedPrecision
-from .onnx_network import Deployed, deploy
-from .output_check import OutputCheck
-from .quantisation import digest
-from .ranking_samples import ranking_samples
+from .onnx.onnx_network import Deployed, deploy
+from .onnx.output_check import OutputCheck
+from .onnx.quantisation import digest
 from .request import Ancestor, EvaluationRequest, FinishedNetwork, FinishRequest
-from .scored_network import ScoredNetworks
-from .scoring import score, validation_loss
 from .sparse_size import with_sparse_size
-from .step_clock import StepClock
-from .task import Task
+from .task.data import as_network_input, batches, several
+from .task.ranking_samples import ranking_samples
+from .task.task import Task
+from .training.batch_norm import recalibrate
+from .training.fidelity import PROBE_SAMPLES, RECALIBRATION_SAMPLES
+from .training.fine_tune import fine_tune
+from .training.mixed_precision import MixedPrecision
+from .training.scored_network import ScoredNetworks
+from .training.scoring import score, validation_loss
+from .training.step_clock import StepClock
 from .weights_file import load_weights, read_weights, save_weights
 
 

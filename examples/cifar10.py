@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import TaskError, describe
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
 from .augment import flip, shift
 from .cifar10_data import data_folder, split, weights_file
 from .cifar10_networks import ResNet8, ResNet20

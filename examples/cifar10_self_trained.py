@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..evaluators.data import batches, fingerprint_of_data
-from ..evaluators.task import Task
+from ..evaluators.task.data import batches, fingerprint_of_data
+from ..evaluators.task.task import Task
 from .cache import cache_folder, cached_weights, digest
 from .cifar10 import cifar10_task, trained_network
 from .cifar10_data import Images, data_folder, load, weights_file

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..evaluators.mixed_precision import MixedPrecision
-from ..evaluators.schedules import SCHEDULES, factor
+from ..evaluators.training.mixed_precision import MixedPrecision
+from ..evaluators.training.schedules import SCHEDULES, factor
 from .augment import flip, shift
 from .cache import store
 from .cifar10_data import Images

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
 from .cifar10_self_trained import SelfTrained
 from .cifar10_training import Recipe
 

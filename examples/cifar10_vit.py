@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
 from .cifar10_self_trained import SelfTrained
 from .cifar10_vit_network import VisionTransformer
 

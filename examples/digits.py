@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
 from .augment import shift
 from .cache import cached_weights, digest
 from .digits_network import DigitsNet

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, describe
 from ..evaluators.configuration import Configuration
-from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Objective
+from ..evaluators.task.measure import ACCURACY, Measure
 from ..jsonfile import write_text
 from . import formatting as fmt
 from .device_differences import DeviceDifferences, device_differences

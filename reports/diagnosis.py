@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..spaces.freeze_reasons import FreezeReason
-from ..spaces.groups import Graph
+from ..spaces.graph.freeze_reasons import FreezeReason
+from ..spaces.graph.groups import Graph
 from . import formatting as fmt
 from .reach import Effect
 

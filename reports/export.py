@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InputError, describe, unknown_name
-from ..evaluators.data import batches
-from ..evaluators.example_inputs import example_inputs
-from ..evaluators.fine_tune import fine_tune
 from ..evaluators.hardware.device import load_device
 from ..evaluators.objectives import Constraint
-from ..evaluators.scoring import score
-from ..evaluators.task import Task
-from ..evaluators.task_checks import data_fingerprint, is_same_score
-from ..evaluators.task_loading import load_task
-from ..evaluators.threads import torch_threads
-from ..evaluators.trust import refuse_untrusted
+from ..evaluators.task.data import batches
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.task import Task
+from ..evaluators.task.task_checks import data_fingerprint, is_same_score
+from ..evaluators.task.task_loading import load_task
+from ..evaluators.task.trust import refuse_untrusted
+from ..evaluators.training.fine_tune import fine_tune
+from ..evaluators.training.scoring import score
+from ..evaluators.training.threads import torch_threads
 from .export_files import Subject, write_files
 from .load import Rebuilt, read_weights, rebuild_from, refuse_other_network
 

@@ -16,12 +16,12 @@ from torch import nn
 from ..errors import EvaluationError, describe
 from ..evaluators.configuration import Configuration
 from ..evaluators.hardware.device import Device
-from ..evaluators.named_tensors import named_inputs
 from ..evaluators.objectives import Constraint
-from ..evaluators.onnx_network import Deployed, deploy
-from ..evaluators.output_check import OutputCheck
-from ..evaluators.program_export import export_program
-from ..evaluators.task import Task
+from ..evaluators.onnx.named_tensors import named_inputs
+from ..evaluators.onnx.onnx_network import Deployed, deploy
+from ..evaluators.onnx.output_check import OutputCheck
+from ..evaluators.onnx.program_export import export_program
+from ..evaluators.task.task import Task
 from ..jsonfile import write_json, write_text
 from ..spaces.masks import NO_MASKS, Masks
 from ..spaces.pruning_types import PRUNING_TYPES

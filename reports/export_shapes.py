@@ -9,13 +9,13 @@ from typing import Any
 import onnx
 from torch import nn
 
-from ..evaluators.dynamic_axes import BATCH, DynamicAxes, dynamic_axes, sample_inputs
-from ..evaluators.dynamic_export import Exported, export_dynamic
-from ..evaluators.export_probes import probes
 from ..evaluators.hardware.device import Device
-from ..evaluators.named_tensors import named_inputs
-from ..evaluators.onnx_pinning import pinned
-from ..evaluators.task import Inputs, Task
+from ..evaluators.onnx.dynamic_export import Exported, export_dynamic
+from ..evaluators.onnx.export_probes import probes
+from ..evaluators.onnx.named_tensors import named_inputs
+from ..evaluators.onnx.onnx_pinning import pinned
+from ..evaluators.task.dynamic_axes import BATCH, DynamicAxes, dynamic_axes, sample_inputs
+from ..evaluators.task.task import Inputs, Task
 from .manifest import ONNX, ONNX_FIXED, ONNX_INT8, ONNX_INT8_FIXED
 
 Shapes = dict[str, dict[str, Any]]

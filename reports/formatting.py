@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TypeGuard
 
-from ..evaluators.measure import ACCURACY, SCORES, Measure
 from ..evaluators.objectives import Constraint
+from ..evaluators.task.measure import ACCURACY, SCORES, Measure
 
 NOT_MEASURED = "not measured"
 MINUS = "\u2212"

@@ -10,23 +10,23 @@ from torch import nn
 
 from ..errors import EspalierError, EvaluationError, InputError, describe
 from ..evaluators.counting import count_params
-from ..evaluators.example_inputs import example_inputs
-from ..evaluators.export_check import ExportCheck, try_export
 from ..evaluators.hardware.base import Cost, CostModel, LayerCost
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
-from ..evaluators.measure import ACCURACY, Measure
+from ..evaluators.onnx.export_check import ExportCheck, try_export
 from ..evaluators.sensitivity import Sensitivity, sensitivity
-from ..evaluators.task import Task
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.measure import ACCURACY, Measure
+from ..evaluators.task.task import Task
+from ..evaluators.task.task_measure import measure_of
 from ..evaluators.task_evaluator import TaskEvaluator
-from ..evaluators.task_measure import measure_of
-from ..evaluators.threads import torch_threads
-from ..spaces.fingerprint import fingerprint
-from ..spaces.groups import FrozenGroup, Graph, Group
+from ..evaluators.training.threads import torch_threads
+from ..spaces.graph.fingerprint import fingerprint
+from ..spaces.graph.groups import FrozenGroup, Graph, Group
+from ..spaces.graph.trace import trace
+from ..spaces.graph.usage import params_of, removable_params, unused_layers
+from ..spaces.importance.rankings import rank
 from ..spaces.pruning_types import PRUNING_TYPES
-from ..spaces.rankings import rank
-from ..spaces.trace import trace
-from ..spaces.usage import params_of, removable_params, unused_layers
 from .diagnosis import Diagnosis, diagnose, untraceable
 from .reach import Effect, Reach, Reached, reach
 

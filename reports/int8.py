@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..evaluators.data import as_network_input, batches
-from ..evaluators.int8_check import ProductCheck, check_products
-from ..evaluators.named_tensors import named_inputs
-from ..evaluators.onnx_network import Deployed, deployed_file
-from ..evaluators.quantisation import Recipe, digest
-from ..evaluators.quantisation_scheme import QuantisationScheme
-from ..evaluators.task import Task
+from ..evaluators.onnx.int8_check import ProductCheck, check_products
+from ..evaluators.onnx.named_tensors import named_inputs
+from ..evaluators.onnx.onnx_network import Deployed, deployed_file
+from ..evaluators.onnx.quantisation import Recipe, digest
+from ..evaluators.onnx.quantisation_scheme import QuantisationScheme
+from ..evaluators.task.data import as_network_input, batches
+from ..evaluators.task.task import Task
 from ..spaces.inputs import call, tensors_of
 from .manifest import ONNX_INT8
 from .remeasure import PARITY_INPUTS, validation_inputs

@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import InputError, describe
-from ..evaluators.example_inputs import example_inputs
-from ..evaluators.task import Inputs, Task
-from ..evaluators.task_loading import is_built_in, load_task
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.task import Inputs, Task
+from ..evaluators.task.task_loading import is_built_in, load_task
 from ..jsonfile import read_json
 from ..spaces.apply import prune
-from ..spaces.fingerprint import fingerprint
+from ..spaces.graph.fingerprint import fingerprint
+from ..spaces.graph.trace import trace
+from ..spaces.importance.rankings import Rankings
 from ..spaces.masks import Masks, broken_promises, masks_of
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings
-from ..spaces.trace import trace
 from .manifest import POLICY, RANKINGS, WEIGHTS, Manifest, input_from_spec
 
 

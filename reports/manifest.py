@@ -14,8 +14,8 @@ import torch
 
 from ..errors import InputError, describe
 from ..evaluators.hardware.device import Device
-from ..evaluators.measure import Measure
-from ..evaluators.task import Inputs
+from ..evaluators.task.measure import Measure
+from ..evaluators.task.task import Inputs
 from ..jsonfile import read_json, write_json
 
 VERSION = 1

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..evaluators.measure import Measure
 from ..evaluators.objectives import Constraint
+from ..evaluators.task.measure import Measure
 from . import formatting as fmt
 
 if TYPE_CHECKING:

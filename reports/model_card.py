@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..evaluators.objectives import Constraint
-from ..evaluators.quantisation import scheme_of_recipe
-from ..evaluators.task_loading import is_built_in
+from ..evaluators.onnx.quantisation import scheme_of_recipe
+from ..evaluators.task.task_loading import is_built_in
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt

@@ -11,15 +11,15 @@ from torch import nn
 
 from ..errors import InputError, RunFolderError, describe
 from ..evaluators.configuration import Configuration
-from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.device import load_device
 from ..evaluators.hardware.remote.kit import Kit, KitMember, pack_members, read_kit
 from ..evaluators.hardware.remote.results import Results, Timed, read_results
-from ..evaluators.onnx_export import export_onnx
-from ..evaluators.onnx_network import deploy
-from ..evaluators.onnx_pinning import pinned
-from ..evaluators.task import Task
-from ..evaluators.threads import torch_threads
+from ..evaluators.onnx.onnx_export import export_onnx
+from ..evaluators.onnx.onnx_network import deploy
+from ..evaluators.onnx.onnx_pinning import pinned
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.task import Task
+from ..evaluators.training.threads import torch_threads
 from ..jsonfile import read_json, write_json
 from ..spaces.policy import Choice, Policy
 from .export import refuse_other_data, task_of_run

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ..evaluators.hardware.onnxruntime_session import open_session
-from ..evaluators.named_tensors import named_outputs
-from ..evaluators.onnx_export import feed_of_file
-from ..evaluators.task import Inputs
+from ..evaluators.onnx.named_tensors import named_outputs
+from ..evaluators.onnx.onnx_export import feed_of_file
+from ..evaluators.task.task import Inputs
+from ..spaces.graph.random_numbers import seeded
 from ..spaces.inputs import call, random_like
-from ..spaces.random_numbers import seeded
 from .pt2_archive import read_pt2
 from .pt2_program import Pt2Program
 

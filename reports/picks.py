@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConstraintError, InputError, describe
 from ..evaluators.configuration import Configuration
-from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import OBJECTIVES, SCORE, Constraint, Objective, objective
+from ..evaluators.task.measure import ACCURACY, Measure
 from . import formatting as fmt
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluators.hardware.device import Device, load_device
-from ..evaluators.measure import ACCURACY, Measure
+from ..evaluators.task.measure import ACCURACY, Measure
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run

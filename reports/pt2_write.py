@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..evaluators.own_elements import keep_own_elements
+from ..evaluators.task.own_elements import keep_own_elements
 
 _TOLD = ("stack_trace",)
 """What a graph's nodes remember of the machine: paths of source files and lines of the user's code."""

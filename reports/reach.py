@@ -11,10 +11,10 @@ from torch import nn
 from ..evaluators.counting import count_macs, count_params
 from ..evaluators.hardware.base import Cost, CostModel
 from ..spaces.apply import prune
-from ..spaces.groups import Graph, Group
+from ..spaces.graph.groups import Graph, Group
+from ..spaces.importance.rankings import Rankings, rank
 from ..spaces.inputs import Inputs
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings, rank
 from . import formatting as fmt
 
 TIMED_SECONDS = 5.0

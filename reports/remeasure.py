@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import nn
 
-from ..evaluators.data import as_network_input, batches
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.estimate import cost_model_for
 from ..evaluators.hardware.measured import MeasuredModel
-from ..evaluators.onnx_export import export_onnx
-from ..evaluators.onnx_network import Deployed
-from ..evaluators.scoring import score
+from ..evaluators.onnx.onnx_export import export_onnx
+from ..evaluators.onnx.onnx_network import Deployed
 from ..evaluators.sparse_size import with_sparse_size
-from ..evaluators.task import Inputs, Task
+from ..evaluators.task.data import as_network_input, batches
+from ..evaluators.task.task import Inputs, Task
+from ..evaluators.training.scoring import score
 from ..spaces.inputs import map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
 from .export_shapes import fitting_inputs

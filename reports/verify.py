@@ -11,17 +11,17 @@ from typing import Any
 
 from torch import nn
 
-from ..evaluators.data import batches
-from ..evaluators.example_inputs import example_inputs
 from ..evaluators.hardware.device import Device
-from ..evaluators.measure import ACCURACY, Measure
-from ..evaluators.onnx_network import Deployed
-from ..evaluators.output_check import OutputCheck
-from ..evaluators.quantisation import digest as digest_of
-from ..evaluators.quantisation import quantise, scheme_of_recipe
-from ..evaluators.task import Task
-from ..evaluators.task_checks import data_fingerprint
-from ..evaluators.threads import torch_threads
+from ..evaluators.onnx.onnx_network import Deployed
+from ..evaluators.onnx.output_check import OutputCheck
+from ..evaluators.onnx.quantisation import digest as digest_of
+from ..evaluators.onnx.quantisation import quantise, scheme_of_recipe
+from ..evaluators.task.data import batches
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.measure import ACCURACY, Measure
+from ..evaluators.task.task import Task
+from ..evaluators.task.task_checks import data_fingerprint
+from ..evaluators.training.threads import torch_threads
 from .folder_files import FileFinding, contents, digests
 from .int8 import agreement, products_of, recorded_agreement, stored_network
 from .load import may_load, rebuild, refuse_other_network, task_of

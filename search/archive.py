@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.evaluation import Evaluation
-from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import SCORE, Constraint, Objective, values_of
 from ..evaluators.request import Ancestor
+from ..evaluators.task.measure import ACCURACY, Measure, measured
 from ..jsonfile import write_json
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluators.front import Front
-from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import SCORE, Constraint
 from ..evaluators.request import Ancestor, EvaluationRequest, FinishRequest, batch_seed
+from ..evaluators.task.measure import ACCURACY, Measure
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 from .budget.timer import Timer

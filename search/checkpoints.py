@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.request import Ancestor
-from ..spaces.groups import Graph
+from ..spaces.graph.groups import Graph
+from ..spaces.importance.rankings import Rankings
 from ..spaces.inheritance import may_inherit
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings
 from .run_folder.trial_record import weights_name
 
 

@@ -18,8 +18,8 @@ from ..evaluators.hardware.calibration_table import Calibration
 from ..evaluators.hardware.device import Device
 from ..evaluators.hardware.learned import LearnedModel
 from ..evaluators.objectives import Constraint
-from ..evaluators.task import Task
-from ..spaces.groups import Graph
+from ..evaluators.task.task import Task
+from ..spaces.graph.groups import Graph
 from ..spaces.policy import Choice, Policy
 from .budget.training_budget import PATH_SHARE, REFINEMENT_SHARE
 from .options import SearchOptions
@@ -31,7 +31,7 @@ CANDIDATES_SHARE = 0.25
 LEAST_TRIALS = 40
 LEAST_SECONDS = 15.0
 """A calibration unasked for takes 45 s, or a twentieth of the budget if that is less; where most of the budget goes to
-the path and the last step, a quarter of what is left for the candidates that it judges. Runs of fewer than 40 trials,
+the path and refinement, a quarter of what is left for the candidates that it judges. Runs of fewer than 40 trials,
 or whose budget leaves it less than 15 s, do without: it would cost more than it saves."""
 _PREDICTED = ("latency_ms", "macs", "params")
 _STEPS = (8, 16)

@@ -6,13 +6,13 @@ import math
 
 from torch import nn
 
-from ..evaluators.fidelity import PROBE_SAMPLES
-from ..evaluators.measure import Measure
-from ..evaluators.scoring import score
-from ..evaluators.task import Task
+from ..evaluators.task.measure import Measure
+from ..evaluators.task.task import Task
+from ..evaluators.training.fidelity import PROBE_SAMPLES
+from ..evaluators.training.scoring import score
 from ..spaces.apply import prune
+from ..spaces.importance.rankings import Rankings
 from ..spaces.inputs import network_channels_last
-from ..spaces.rankings import Rankings
 from ..spaces.search_space import SearchSpace
 
 NOISE = 0.02

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluators.request import EvaluationRequest
-from ..evaluators.task import Task
-from ..spaces.groups import FrozenGroup, Group
+from ..evaluators.task.task import Task
+from ..spaces.graph.groups import FrozenGroup, Group
 from .attainable import check_constraints, check_objectives
 from .fidelity_ladder import climbs
 from .options import SearchOptions, options_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import optuna
 
 from ..errors import EvaluationError, describe
-from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.request import EvaluationRequest, batch_seed
+from ..evaluators.task.measure import ACCURACY, Measure
 from .archive import Archive, Outcome
 from .budget.candidate_training import CandidateTraining
 from .budget.timer import SearchClock

@@ -9,8 +9,8 @@ from uuid import uuid4
 from ..evaluators.evaluation import Evaluation
 from ..evaluators.hardware.device import load_device
 from ..evaluators.hardware.instruction_set import instruction_set
-from ..evaluators.measure import measured
-from ..evaluators.quantisation import Recipe
+from ..evaluators.onnx.quantisation import Recipe
+from ..evaluators.task.measure import measured
 from .attainable import check_constraints, check_objectives
 from .options import SearchOptions
 from .problem import SearchEvaluator, SearchProblem

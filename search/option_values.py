@@ -76,7 +76,7 @@ def split_names(value: object) -> list[str]:
 
 def task_reference(name: str, value: object) -> str:
     """Read what names a task; a path becomes an absolute one."""
-    from ..evaluators.task_reference import absolute_reference
+    from ..evaluators.task.task_reference import absolute_reference
 
     return absolute_reference(text(name, value))
 

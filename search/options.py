@@ -22,7 +22,7 @@ from . import option_values as read
 from .option_fields import named, option, option_fields
 
 if TYPE_CHECKING:
-    from ..evaluators.task import Task
+    from ..evaluators.task.task import Task
 
 _CONFIG_ONLY = ("out",)
 

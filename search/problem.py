@@ -11,31 +11,31 @@ from typing import Any, Protocol
 
 from ..errors import InputError, describe
 from ..evaluators.evaluation import Evaluation
-from ..evaluators.example_inputs import example_inputs
-from ..evaluators.export_check import check_export
-from ..evaluators.fidelity import default_samples
 from ..evaluators.hardware.cost import deployed_precision
 from ..evaluators.hardware.device import Device, load_device
 from ..evaluators.hardware.device_fingerprint import device_fingerprint, earlier_fingerprints
-from ..evaluators.int8_notice import int8_notice
-from ..evaluators.measure import ACCURACY, Measure
 from ..evaluators.objectives import Constraint, objective
-from ..evaluators.ranking_samples import ranking_samples
+from ..evaluators.onnx.export_check import check_export
+from ..evaluators.onnx.int8_notice import int8_notice
 from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
-from ..evaluators.task import Task
-from ..evaluators.task_checks import check_task, data_fingerprint
+from ..evaluators.task.example_inputs import example_inputs
+from ..evaluators.task.measure import ACCURACY, Measure
+from ..evaluators.task.ranking_samples import ranking_samples
+from ..evaluators.task.task import Task
+from ..evaluators.task.task_checks import check_task, data_fingerprint
+from ..evaluators.task.task_loading import load_task
+from ..evaluators.task.task_measure import measure_of
 from ..evaluators.task_evaluator import TaskEvaluator
-from ..evaluators.task_loading import load_task
-from ..evaluators.task_measure import measure_of
-from ..evaluators.training_recipe import training_recipe
-from ..spaces.criteria import CRITERIA
-from ..spaces.fingerprint import weights_digest
-from ..spaces.groups import Graph
+from ..evaluators.training.fidelity import default_samples
+from ..evaluators.training.training_recipe import training_recipe
+from ..spaces.graph.fingerprint import weights_digest
+from ..spaces.graph.groups import Graph
+from ..spaces.graph.trace import trace
+from ..spaces.importance.criteria import CRITERIA
+from ..spaces.importance.rankings import Rankings, rank
 from ..spaces.policy import Policy
 from ..spaces.pruning_types import PRUNING_TYPES
-from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
-from ..spaces.trace import trace
 from .cost_filter import CostFilter, make_cost_filter
 from .direction import doubt_direction
 from .given_policies import given_policies

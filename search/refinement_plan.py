@@ -1,4 +1,4 @@
-"""The last step of a search with a budget: members of the front are trained on, in order of what that adds to it.
+"""Refinement, the last step of a search with a budget: members of the front are trained on, in order of what that adds to it.
 
 A member's score counts for as much hypervolume as lies between its cost and that of the next larger member. Training
 gains less the more there was of it, so the time left goes where the least was spent for what it counts: every member's
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
-from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import SCORE
+from ..evaluators.task.measure import ACCURACY, Measure, measured
 from ..spaces.policy import Policy
 from .archive import Archive
 from .budget.training_budget import LEAST_SAMPLES, REFINEMENT_SHARE, TrainingBudget
@@ -83,7 +83,7 @@ class RefinementPlan:
     _end: float | None = field(default=None, init=False)
     _given_up: set[int] = field(default_factory=set, init=False)
     _twins: deque[tuple[int, str]] = field(default_factory=deque, init=False)
-    """Trials of the last step whose network is to be evaluated at another precision too."""
+    """Trials of refinement whose network is to be evaluated at another precision too."""
 
     def take_in(self, trial: int, training: MoreTraining) -> None:
         """Take in that a member was trained on, as ``trial``: its twins at other precisions are to follow."""

@@ -11,8 +11,8 @@ from typing import Any
 import optuna
 
 from ..errors import Interrupted, no_silent_end
-from ..evaluators.task import Task
-from ..evaluators.threads import torch_threads
+from ..evaluators.task.task import Task
+from ..evaluators.training.threads import torch_threads
 from .budget.timer import Timer
 from .interrupts import Interrupts
 from .new_info import new_info

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from ..evaluators.configuration import Configuration
 from ..evaluators.front import Front
-from ..evaluators.measure import ACCURACY, Measure, measured
 from ..evaluators.objectives import SCORE, Constraint, Objective, point_of
 from ..evaluators.pareto import Point, dominates
+from ..evaluators.task.measure import ACCURACY, Measure, measured
 
 
 class RunningFront:

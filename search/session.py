@@ -8,8 +8,8 @@ from pathlib import Path
 
 import optuna
 
-from ..evaluators.task_checks import is_same_score
-from ..evaluators.trust import remember
+from ..evaluators.task.task_checks import is_same_score
+from ..evaluators.task.trust import remember
 from .archive import Archive
 from .baselines import BaselineRunner
 from .budget.candidate_training import CandidateTraining

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from .apply import prune
-from .criteria import CRITERIA
-from .fingerprint import fingerprint
-from .groups import FrozenGroup, Graph, Group, Slice
+from .graph.fingerprint import fingerprint
+from .graph.groups import FrozenGroup, Graph, Group, Slice
+from .graph.trace import trace
+from .importance.criteria import CRITERIA
+from .importance.rankings import Rankings, rank
+from .importance.samples import Samples
 from .masks import Masks, masks_of
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
-from .rankings import Rankings, rank
-from .samples import Samples
 from .search_space import Parameter, SearchSpace
-from .trace import trace
 
 __all__ = [
     "CRITERIA",

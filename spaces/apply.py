@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
-from .branches import drop_
-from .fingerprint import fingerprint
-from .groups import Graph
+from .architectures.branches import drop_
+from .graph.fingerprint import fingerprint
+from .graph.groups import Graph
+from .graph.slicing import positions_of, without
+from .importance.rankings import Rankings, Samples, rank
 from .inheritance import removed_channels
 from .masks import zero_weights_
 from .policy import Policy
 from .pruning_types import PRUNING_TYPES
-from .rankings import Rankings, Samples, rank
-from .slicing import positions_of, without
 
 
 def prune(

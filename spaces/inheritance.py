@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from ..errors import InputError, describe
-from .copying import copied
-from .groups import Graph
+from .graph.copying import copied
+from .graph.groups import Graph
+from .graph.slicing import Positions, forget, named_tensors, positions_of
+from .importance.rankings import Rankings
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
-from .rankings import Rankings
-from .slicing import Positions, forget, named_tensors, positions_of
 
 
 def may_inherit(graph: Graph, child: Policy, parent: Policy, rankings: Rankings) -> bool:

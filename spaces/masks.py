@@ -10,13 +10,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from .criteria import CRITERIA
-from .groups import Graph, Group, Weight
+from .graph.groups import Graph, Group, Weight
+from .graph.slicing import Positions, named_tensors
+from .graph.weights import as_rows, from_rows
+from .importance.criteria import CRITERIA
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES
 from .pruning_types.base import Amount
-from .slicing import Positions, named_tensors
-from .weights import as_rows, from_rows
 
 MAGNITUDE = "l1"
 """The criterion that stands for all those without scores of their own for single weights: the norm of one weight is its

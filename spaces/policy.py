@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, describe
-from .groups import Graph
+from .graph.groups import Graph
 
 VERSION = 1
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import InputError, describe
-from .criteria import CRITERIA
-from .groups import Graph, Group
+from .graph.groups import Graph, Group
+from .importance.criteria import CRITERIA
 from .masks import element_criterion
 from .policy import Choice, Policy
 from .pruning_types import PRUNING_TYPES, Amount

@@ -18,7 +18,7 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.request import EvaluationRequest, FinishedNetwork, FinishRequest
 from ..jsonfile import write_text
 from ..search.problem import SearchProblem
-from ..spaces.groups import Graph, Group
+from ..spaces.graph.groups import Graph, Group
 from ..spaces.policy import Policy
 from ..spaces.search_space import SearchSpace
 

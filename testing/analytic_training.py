@@ -19,9 +19,9 @@ from ..search.cost_filter import CostFilter
 from ..search.executors import Completion, ExecutorSettings
 from ..search.executors.base import carry_out
 from ..search.problem import SearchProblem
-from ..spaces.groups import Branch, Graph
+from ..spaces.graph.groups import Branch, Graph
+from ..spaces.importance.rankings import Rankings
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings
 from ..spaces.search_space import SearchSpace
 from .analytic import AnalyticEvaluator, analytic_graph
 

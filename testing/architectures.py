@@ -25,17 +25,17 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_structure
 
-from ..evaluators.onnx_export import export_onnx, onnx_feed
+from ..evaluators.onnx.onnx_export import export_onnx, onnx_feed
 from ..evaluators.weights_file import load_weights, save_weights
 from ..spaces.apply import prune
-from ..spaces.fingerprint import fingerprint
-from ..spaces.groups import Graph, layer_of
+from ..spaces.graph.fingerprint import fingerprint
+from ..spaces.graph.groups import Graph, layer_of
+from ..spaces.graph.slicing import named_tensors, positions_of, zeroed
+from ..spaces.graph.trace import trace
+from ..spaces.graph.verification import TOLERANCE
+from ..spaces.importance.rankings import Rankings, rank
 from ..spaces.inputs import Inputs, call, map_tensors, random_like, tensors_of
 from ..spaces.policy import Policy
-from ..spaces.rankings import Rankings, rank
-from ..spaces.slicing import named_tensors, positions_of, zeroed
-from ..spaces.trace import trace
-from ..spaces.verification import TOLERANCE
 from .pruning_types import PARITY, contract_network
 
 LEVELS = 12
@@ -43,7 +43,7 @@ LEVELS = 12
 
 
 class ArchitectureContract:
-    """What every network must do: all that :func:`~espalier.spaces.trace.trace` offers prunes by any amount."""
+    """What every network must do: all that :func:`~espalier.spaces.graph.trace.trace` offers prunes by any amount."""
 
     example_input: Inputs
     """A tensor, a tuple of arguments or a dict of them, with a batch of 1."""

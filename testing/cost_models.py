@@ -16,8 +16,8 @@ from torch import nn
 
 from ..errors import EvaluationError, InputError
 from ..evaluators.hardware.base import Cost, CostModel
-from ..evaluators.onnx_export import export_onnx
-from ..evaluators.quantisation import quantise_for_timing
+from ..evaluators.onnx.onnx_export import export_onnx
+from ..evaluators.onnx.quantisation import quantise_for_timing
 
 
 def chain(width: int) -> nn.Module:

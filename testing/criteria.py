@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..spaces.criteria import Criterion, Evidence, Need
-from ..spaces.evidence import gather
-from ..spaces.groups import Graph, Group
+from ..spaces.graph.groups import Graph, Group
+from ..spaces.graph.slicing import named_tensors
+from ..spaces.graph.trace import trace
+from ..spaces.importance.criteria import Criterion, Evidence, Need
+from ..spaces.importance.evidence import gather
+from ..spaces.importance.samples import Samples
 from ..spaces.inputs import Inputs
-from ..spaces.samples import Samples
-from ..spaces.slicing import named_tensors
-from ..spaces.trace import trace
 
 _CLASSES = 4
 _IMAGES = torch.zeros(1, 3, 8, 8)

@@ -21,20 +21,20 @@ from torch import nn
 
 from ..errors import InputError
 from ..evaluators.counting import size_bytes
-from ..evaluators.fine_tune import fine_tune
-from ..evaluators.onnx_export import export_onnx, onnx_feed
-from ..evaluators.quantisation import quantise
+from ..evaluators.onnx.onnx_export import export_onnx, onnx_feed
+from ..evaluators.onnx.quantisation import quantise
 from ..evaluators.sparse_size import sparse_size_bytes
-from ..evaluators.task import Task
+from ..evaluators.task.task import Task
+from ..evaluators.training.fine_tune import fine_tune
 from ..evaluators.weights_file import load_weights, save_weights
 from ..spaces.apply import prune
-from ..spaces.groups import Graph
+from ..spaces.graph.groups import Graph
+from ..spaces.graph.trace import trace
+from ..spaces.importance.rankings import Rankings, rank
 from ..spaces.masks import broken_promises, masks_of
 from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES, Amount
-from ..spaces.rankings import Rankings, rank
 from ..spaces.search_space import SearchSpace
-from ..spaces.trace import trace
 
 PARITY = 1e-4
 

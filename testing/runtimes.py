@@ -23,8 +23,8 @@ from ..evaluators.hardware.device import Device, load_device
 from ..evaluators.hardware.measured import MeasuredModel, Measurement, measure_in_turns
 from ..evaluators.hardware.onnxruntime_session import open_session
 from ..evaluators.hardware.runtimes.base import Network, Runtime
-from ..evaluators.onnx_export import onnx_feed
-from ..evaluators.quantisation import quantise_for_timing
+from ..evaluators.onnx.onnx_export import onnx_feed
+from ..evaluators.onnx.quantisation import quantise_for_timing
 from .cost_models import chain
 
 INPUT = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)

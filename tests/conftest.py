@@ -60,7 +60,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 
 
 def points(count, seed):

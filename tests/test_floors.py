@@ -162,14 +162,14 @@ def test_no_file_is_too_long_to_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("importer", "target", "expected"),
     [
-        ("spaces.trace", "evaluators.task", False),
+        ("spaces.graph.trace", "evaluators.task.task", False),
         ("reports.html", "search.run_folder", True),
         ("reports.html", "search.study", False),
         ("search.study", "reports.html", False),
-        ("evaluators.task_loading", "examples.digits", False),
+        ("evaluators.task.task_loading", "examples.digits", False),
         ("cli.search", "reports.html", True),
-        ("evaluators.task", "spaces.groups", True),
-        ("errors", "spaces.groups", False),
+        ("evaluators.task.task", "spaces.graph.groups", True),
+        ("errors", "spaces.graph.groups", False),
     ],
 )
 def test_the_rule_itself(importer: str, target: str, expected: bool) -> None:

@@ -107,3 +107,19 @@ def test_links_of_the_documents_lead_somewhere(path: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert anchor in anchors, f"{path.name} links to {target}"
+
+
+FLOORS = ("cli", "search", "reports", "evaluators", "spaces", "testing", "examples", "benchmarks")
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_tests_of_a_module_lie_where_the_module_does(floor: str) -> None:
+    """A test file named after a module mirrors its folder, and no folder of tests is without one of the package."""
+    places: dict[str, set[Path]] = {}
+    for module in (ROOT / floor).rglob("*.py"):
+        places.setdefault(module.stem, set()).add(module.parent.relative_to(ROOT))
+    for test in (ROOT / "tests" / floor).rglob("test_*.py"):
+        here = test.parent.relative_to(ROOT / "tests")
+        assert (ROOT / here).is_dir(), f"{test.relative_to(ROOT)} mirrors no folder of the package"
+        wanted = places.get(test.stem.removeprefix("test_"), {here})
+        assert here in wanted, f"{test.relative_to(ROOT)} tests a module of {', '.join(map(str, sorted(wanted)))}"

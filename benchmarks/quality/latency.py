@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from espalier.evaluators.hardware.measured import measure_interleaved
-from espalier.evaluators.onnx_export import export_onnx
+from espalier.evaluators.onnx.onnx_export import export_onnx
 
 PROCESSES = 2
 """What differs between processes (where memory lies) hides inside each; the smaller median of two counts."""

@@ -12,7 +12,7 @@ import torch
 
 from espalier import Task
 from espalier.evaluators.counting import count_macs
-from espalier.evaluators.scoring import score
+from espalier.evaluators.training.scoring import score
 from espalier.jsonfile import write_json
 
 from .base import METHODS, Candidate, is_ours

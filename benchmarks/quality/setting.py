@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from espalier import Task, measure
-from espalier.evaluators.batch_norm import recalibrate
-from espalier.evaluators.data import as_network_input, batches
-from espalier.evaluators.fidelity import RECALIBRATION_SAMPLES
-from espalier.evaluators.fine_tune import fine_tune
-from espalier.evaluators.scoring import score
+from espalier.evaluators.task.data import as_network_input, batches
+from espalier.evaluators.training.batch_norm import recalibrate
+from espalier.evaluators.training.fidelity import RECALIBRATION_SAMPLES
+from espalier.evaluators.training.fine_tune import fine_tune
+from espalier.evaluators.training.scoring import score
 from espalier.spaces.inputs import network_channels_last
 
 from .budget import Budget

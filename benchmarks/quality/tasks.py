@@ -8,8 +8,8 @@ import torch
 
 from espalier import Task, load_task
 from espalier.errors import TaskError, describe
-from espalier.evaluators.task_loading import BUILT_IN_TASKS
-from espalier.evaluators.task_reference import split_reference
+from espalier.evaluators.task.task_loading import BUILT_IN_TASKS
+from espalier.evaluators.task.task_reference import split_reference
 
 TASKS = tuple(n for n in ("cifar10-resnet8", "cifar10-resnet20", "cifar10-vit", "cifar10-vgg") if n in BUILT_IN_TASKS)
 """What runs unless told otherwise; ``FILE.py:NAME`` or ``package.module:name`` names another."""

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from ..task import Inputs
+from ..task.task import Inputs
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from ...errors import InputError, UnsupportedError, describe
-from ...spaces.groups import Graph
+from ...spaces.graph.groups import Graph
 from ...spaces.policy import Policy
 from ..counting import element_bytes
-from ..task import Inputs
+from ..task.task import Inputs
 from .calibrated import LEAST_NETWORKS, CalibratedDevice, calibrated_device, held_out_error
 from .calibration_bench import Bench, Measured
 from .calibration_networks import FAMILIES, diverse_networks

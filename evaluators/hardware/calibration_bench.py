@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ...errors import EvaluationError, describe
-from ..task import Inputs
+from ..task.task import Inputs
 from .calibration_table import CalibrationRow, NetworkTiming, rows_of
 from .kernel_shares import kernel_shares
 from .kernels import record_kernels

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ...spaces.apply import prune
-from ...spaces.groups import Graph
+from ...spaces.graph.groups import Graph
+from ...spaces.graph.trace import trace
+from ...spaces.importance.rankings import Rankings, rank
 from ...spaces.policy import Policy
-from ...spaces.rankings import Rankings, rank
-from ...spaces.trace import trace
-from ..task import Inputs
+from ..task.task import Inputs
 
 STEPS = (1, 8, 16)
 """A third of the variants each has widths in these steps: arbitrary ones show what falling out of the runtime's blocked

@@ -6,7 +6,7 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..counting import count_params, element_bytes, size_bytes
-from ..quantisation import float_elements
+from ..onnx.quantisation import float_elements
 from .base import Cost, LayerCost
 from .device import Device
 from .kernels import Kernel, KernelGraph

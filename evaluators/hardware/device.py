@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ...errors import InputError, describe, unknown_name
-from ..quantisation_scheme import DEFAULT_SCHEME, SCHEMES, QuantisationScheme, scheme_called
+from ..onnx.quantisation_scheme import DEFAULT_SCHEME, SCHEMES, QuantisationScheme, scheme_called
 from .speeds import Efficiencies, FitError, Overheads, Quantity, Speeds, Strict, Tile
 
 _PATTERN = re.compile(r"[1-9]\d*:[1-9]\d*")
@@ -58,8 +58,8 @@ class Device(Strict):
     int8 only. Accuracy is then measured at the precision asked for; latency, size, memory and energy are of the one
     deployed."""
     int8_scheme: str = DEFAULT_SCHEME.name
-    """How int8 files for it are stored: one of :data:`~espalier.evaluators.quantisation_scheme.SCHEMES`. The default is
-    right on every processor."""
+    """How int8 files for it are stored: one of :data:`~espalier.evaluators.onnx.quantisation_scheme.SCHEMES`. The
+    default is right on every processor."""
     int8_scheme_source: str = ""
     """Why another scheme is right on the device."""
     fuses: bool = True

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..quantisation_scheme import U8S8
+from ..onnx.quantisation_scheme import U8S8
 from .device import Device
 
 _PROSE = frozenset(("description", "source"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ...registry import Registry
-from ..task import Inputs
+from ..task.task import Inputs
 from .base import Cost, CostModel
 from .device import Device, load_device
 from .learned import LearnedModel

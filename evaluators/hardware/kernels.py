@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..task import Inputs
+from ..task.task import Inputs
 from .operations import COMPUTE, CONVOLUTIONS, Work
 from .recording import Operation, Recording, Value, record
 

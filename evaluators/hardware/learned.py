@@ -14,7 +14,7 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..counting import element_bytes
-from ..task import Inputs
+from ..task.task import Inputs
 from .base import Cost, LayerCost
 from .calibration_table import Calibration, CalibrationRow, rows_of
 from .cost import build_cost, deployed_precision, layer_cost

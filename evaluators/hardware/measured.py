@@ -14,8 +14,8 @@ from torch import nn
 
 from ...errors import EvaluationError, describe
 from ..counting import ELEMENT_BYTES
-from ..quantisation import int8_elements
-from ..task import Inputs
+from ..onnx.quantisation import int8_elements
+from ..task.task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device

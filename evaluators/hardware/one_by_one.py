@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..task import Inputs
+from ..task.task import Inputs
 from .base import Cost
 
 

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import EvaluationError, describe
 from ...spaces.inputs import call
-from ..task import Inputs
+from ..task.task import Inputs
 from .operations import BATCH_NORMS, Work, describe_work
 
 

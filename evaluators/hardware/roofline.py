@@ -12,7 +12,7 @@ import math
 from torch import nn
 
 from ..counting import element_bytes
-from ..task import Inputs
+from ..task.task import Inputs
 from .base import Cost, LayerCost
 from .cost import build_cost, deployed_precision, layer_cost
 from .device import Device

@@ -9,9 +9,9 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..counting import count_params, size_bytes
-from ..onnx_pinning import pinned
-from ..quantisation import int8_elements, quantise_for_timing
-from ..task import Inputs
+from ..onnx.onnx_pinning import pinned
+from ..onnx.quantisation import int8_elements, quantise_for_timing
+from ..task.task import Inputs
 from .base import Cost, LayerCost
 from .cost import deployed_precision
 from .device import Device

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evaluators.configuration import Configuration
-from ...evaluators.measure import Measure
 from ...evaluators.objectives import SCORE, Constraint
+from ...evaluators.task.measure import Measure
 from .. import formatting as fmt
 from ..misses import misses
 from ..picks import deciding

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...evaluators.configuration import Configuration
 from ...evaluators.evaluation import Evaluation, Metrics
 from ...evaluators.front import PICKS
-from ...evaluators.measure import ACCURACY, Measure
+from ...evaluators.task.measure import ACCURACY, Measure
 from .. import formatting as fmt
 from ..precision import run_precision
 

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...evaluators.measure import ACCURACY
 from ...evaluators.objectives import SCORE
-from ...evaluators.task_loading import is_built_in
+from ...evaluators.task.measure import ACCURACY
+from ...evaluators.task.task_loading import is_built_in
 from ...search.run_folder import OriginKind
 from .choice import export_command
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from ...evaluators.measure import ACCURACY, Measure
 from ...evaluators.objectives import SCORE
+from ...evaluators.task.measure import ACCURACY, Measure
 from ...spaces.policy import Policy
 from ..sensitivity.nested_levels import Level
 from ..sensitivity.table import LEAST_LOSS

@@ -69,14 +69,14 @@ class TrainingBudget:
         return min(self.samples, self._within(seconds_left))
 
     def refinement_begins(self) -> float | None:
-        """Return when members of the front come before new candidates; ``None`` where the search has no last step."""
+        """Return when members of the front come before new candidates; ``None`` where the search refines nothing."""
         if self.budget is None or self._began is None:
             return None
         whole = self.budget - self._began
         latest = self.budget - REFINEMENT_SHARE * whole
         if self._path_ended is None or not self.path.levels:
             return latest
-        # What a path that ended early leaves over is the last step's, as new candidates add less to a front.
+        # What a path that ended early leaves over is refinement's, as new candidates add less to a front.
         return min(latest, self._path_ended + (1 - PATH_SHARE - REFINEMENT_SHARE) * whole)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ...evaluators.request import EvaluationRequest, Evaluator
-from ...evaluators.threads import torch_threads
+from ...evaluators.training.threads import torch_threads
 from .base import EXECUTORS, Completion, ExecutorSettings, carry_out
 
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 from joblib.externals.loky import ProcessPoolExecutor
 
-from ...evaluators.own_elements import dumps
 from ...evaluators.request import EvaluationRequest
+from ...evaluators.task.own_elements import dumps
 from . import worker
 from .base import EXECUTORS, Completion, ExecutorSettings, reason_of
 

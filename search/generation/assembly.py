@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import optuna
 
-from ...evaluators.measure import Measure
 from ...evaluators.objectives import SCORE
+from ...evaluators.task.measure import Measure
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
 from ..archive import Archive

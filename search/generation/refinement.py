@@ -1,4 +1,4 @@
-"""The last step of a search with a budget: members of the front are trained on."""
+"""Refinement, the last step of a search with a budget: members of the front are trained on."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 
 from optuna.distributions import BaseDistribution, IntDistribution
 
-from ...spaces.groups import Group
+from ...spaces.graph.groups import Group
 from ...spaces.policy import Choice, Policy
 from ...spaces.search_space import SearchSpace
 from ..sensitivity.table import LEAST_LOSS, SensitivityTable, Step

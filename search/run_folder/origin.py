@@ -81,6 +81,8 @@ _TEXT = re.compile(
     r"(?: (?P<precision>fp32|int8))?"
 )
 _KINDS = {str(kind) for kind in OriginKind} - {str(OriginKind.METHOD), str(OriginKind.COARSE)}
+_EARLIER = {"last step": OriginKind.REFINEMENT}
+"""What earlier versions called it."""
 _NAMED = {"level and temperature": OriginKind.COARSE, "stages": OriginKind.COARSE}
 
 
@@ -92,6 +94,6 @@ def _from_text(text: str) -> Origin:
     words, trial = found["words"], found["trial"]
     rest = {"detail": found["detail"] or "", "precision": found["precision"] or "fp32"}
     number = None if trial is None else int(trial)
-    if words in _KINDS:
-        return Origin(OriginKind(words), trial=number, **rest)
+    if words in _KINDS or words in _EARLIER:
+        return Origin(_EARLIER.get(words) or OriginKind(words), trial=number, **rest)
     return Origin(_NAMED.get(words, OriginKind.METHOD), words, trial=number, **rest)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import RunFolderError, describe
 from ...jsonfile import read_json, write_json
-from ...spaces.rankings import Rankings
+from ...spaces.importance.rankings import Rankings
 
 RANKINGS = "rankings.json"
 

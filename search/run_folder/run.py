@@ -13,12 +13,12 @@ from ...errors import RunFolderError, describe
 from ...evaluators.configuration import Configuration
 from ...evaluators.evaluation import Evaluation
 from ...evaluators.front import Front
-from ...evaluators.measure import Measure
 from ...evaluators.objectives import Constraint, Objective
 from ...evaluators.request import FinishedNetwork
 from ...evaluators.slower import slower_than
+from ...evaluators.task.measure import Measure
 from ...jsonfile import write_json
-from ...spaces.rankings import Rankings
+from ...spaces.importance.rankings import Rankings
 from . import journal
 from .audit_record import Audit, read_audit
 from .baseline_record import Baseline, read_baselines

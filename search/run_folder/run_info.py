@@ -12,11 +12,11 @@ from typing import Any
 
 from ...errors import InputError, RunFolderError, describe
 from ...evaluators.evaluation import Evaluation
-from ...evaluators.measure import ACCURACY, Measure, measured
 from ...evaluators.objectives import Constraint, Objective
-from ...evaluators.quantisation import recipe_in_full
+from ...evaluators.onnx.quantisation import recipe_in_full
+from ...evaluators.task.measure import ACCURACY, Measure, measured
 from ...jsonfile import read_json, write_json
-from ...spaces.groups import Graph
+from ...spaces.graph.groups import Graph
 from ..options import SearchOptions, different_run
 
 RUN = "run.json"

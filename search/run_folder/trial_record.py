@@ -44,7 +44,7 @@ class TrialRecord:
     killed or interrupted meanwhile, and its policy is tried again by a later trial; ``rejected``: it was predicted not
     to pay, and not evaluated."""
     origin: Origin
-    """As a text ``dense``, ``path 1``, ``uniform 0.5``, ``given 1`` (by the user), ``rung 1, trial 12``, ``last step,
+    """As a text ``dense``, ``path 1``, ``uniform 0.5``, ``given 1`` (by the user), ``rung 1, trial 12``, ``refinement,
     trial 4``, ``level and temperature``, ``stages`` or ``sampler``."""
     configuration: Configuration | None
     """``None`` unless complete."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import InputError, RunFolderError, describe
 from ...jsonfile import read_json, write_json
-from ...spaces.groups import Group
+from ...spaces.graph.groups import Group
 from ...spaces.policy import Choice, Policy
 from ...spaces.search_space import SearchSpace
 from .recovery import Recovery

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from ...errors import InputError, describe
-from ..groups import Group
+from ..graph.groups import Group
 from ..policy import Choice
 
 Amount = tuple[int, int]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..groups import Group
+from ..graph.groups import Group
 from ..policy import Choice
 from .base import Amount, check_channels, refuse
 

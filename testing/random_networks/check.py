@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ...spaces.apply import prune
-from ...spaces.groups import Graph
+from ...spaces.graph.groups import Graph
+from ...spaces.graph.random_numbers import seeded
+from ...spaces.graph.slicing import positions_of, zeroed
+from ...spaces.graph.trace import trace
+from ...spaces.importance.rankings import Rankings, rank
 from ...spaces.policy import Choice, Policy
-from ...spaces.random_numbers import seeded
-from ...spaces.rankings import Rankings, rank
-from ...spaces.slicing import positions_of, zeroed
-from ...spaces.trace import trace
 from ..architectures import unlisted_weights
 from .network import random_network
 from .onnx_check import check_export, exportable

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...errors import EspalierError
-from ...evaluators.onnx_export import export_onnx, onnx_feed
+from ...evaluators.onnx.onnx_export import export_onnx, onnx_feed
 from .network import RandomNetwork
 from .written_outputs import Written, distance, written
 

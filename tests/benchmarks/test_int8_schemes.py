@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from espalier.benchmarks.int8_schemes import rows_of, table
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 
 
 def test_each_scheme_has_a_row_and_its_right_accuracy_is_of_exact_products() -> None:

@@ -10,7 +10,7 @@ import pytest
 TASK_HEAD = """
 import torch
 from torch import nn
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 x, y = torch.randn(40, 8), torch.arange(40) % 3
 def network():
     return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3)).eval()

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from espalier.errors import TaskError
-from espalier.evaluators.data import as_network_input, batches, fingerprint_of_data
+from espalier.evaluators.task.data import as_network_input, batches, fingerprint_of_data
 
 X, Y = torch.arange(20).float().view(10, 2), torch.arange(10)
 FORMS = {

@@ -22,10 +22,10 @@ from torch.utils.data import (
 
 from espalier import Task
 from espalier.errors import TaskError
-from espalier.evaluators.data import as_network_input, batches, count_of, is_random
-from espalier.evaluators.fine_tune import fine_tune, shuffled_batches
-from espalier.evaluators.scoring import score
-from espalier.evaluators.task_checks import check_task
+from espalier.evaluators.task.data import as_network_input, batches, count_of, is_random
+from espalier.evaluators.task.task_checks import check_task
+from espalier.evaluators.training.fine_tune import fine_tune, shuffled_batches
+from espalier.evaluators.training.scoring import score
 from espalier.spaces.inputs import tensors_of
 
 from .data_forms import (

@@ -15,11 +15,11 @@ import torch
 
 from espalier.errors import EvaluationError, RunFolderError
 from espalier.evaluators.hardware.device import load_device
-from espalier.evaluators.quantisation import digest, quantise
+from espalier.evaluators.onnx.quantisation import digest, quantise
 from espalier.evaluators.request import EvaluationRequest, FinishRequest
-from espalier.evaluators.scoring import score
 from espalier.evaluators.sensitivity import sensitivity
 from espalier.evaluators.task_evaluator import TaskEvaluator
+from espalier.evaluators.training.scoring import score
 from espalier.spaces import Policy, rank, trace
 
 METRICS = {

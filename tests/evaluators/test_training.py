@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.errors import EvaluationError
-from espalier.evaluators.batch_norm import recalibrate
-from espalier.evaluators.fine_tune import fine_tune, shuffled_batches
-from espalier.evaluators.schedules import SCHEDULES, factor
-from espalier.evaluators.scoring import score
+from espalier.evaluators.training.batch_norm import recalibrate
+from espalier.evaluators.training.fine_tune import fine_tune, shuffled_batches
+from espalier.evaluators.training.schedules import SCHEDULES, factor
+from espalier.evaluators.training.scoring import score
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from espalier.evaluators.task_checks import check_task
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.task.task_checks import check_task
+from espalier.evaluators.task.task_loading import load_task
 from espalier.examples import cifar10_self_trained
 from espalier.examples.cifar10_vgg import NETWORK, VGG
-from espalier.spaces.trace import trace
+from espalier.spaces.graph.trace import trace
 
 
 def test_the_network_is_plain_and_every_width_but_the_classes_can_be_cut() -> None:

@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import save_file
 
 from espalier.errors import TaskError
-from espalier.evaluators.fine_tune import fine_tune
-from espalier.evaluators.task_checks import check_task
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.task.task_checks import check_task
+from espalier.evaluators.task.task_loading import load_task
+from espalier.evaluators.training.fine_tune import fine_tune
 from espalier.examples import cifar10_data, cifar10_self_trained, cifar10_training
 from espalier.examples.cifar10_training import Recipe
 from espalier.examples.cifar10_training import train as train_network
 from espalier.examples.cifar10_vit import VIT
 from espalier.examples.cifar10_vit_network import Attention, VisionTransformer
-from espalier.spaces.trace import trace
+from espalier.spaces.graph.trace import trace
 
 SHORT = Recipe(epochs=2, batch_size=16)
 train = functools.partial(train_network, VisionTransformer)

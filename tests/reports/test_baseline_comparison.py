@@ -17,7 +17,7 @@ from espalier.reports.sections.baselines import baselines
 from espalier.search.run_folder import Run, open_run
 from espalier.search.run_folder.baseline_record import Baseline, Level, baseline_folder, write_baseline
 from espalier.search.run_folder.finished_networks import write_finished
-from espalier.search.run_folder.used_budget import Spending
+from espalier.search.run_folder.used_budget import UsedBudget
 
 SEARCH_VOLUME = ((0.19 - 0.11) * 0.41 + (0.205 - 0.19) * 0.47 + (0.31 - 0.205) * 0.475 + (0.41 - 0.31) * 0.485) / (
     0.41 * 0.49
@@ -41,7 +41,7 @@ def add(runs: ModuleType, run: Run, name: str, found: dict[int, tuple[float, flo
     )
     folder = baseline_folder(run.path, name)
     folder.mkdir(parents=True)
-    write_baseline(folder, Baseline(name, Spending(90.0, 5000, 7), levels))
+    write_baseline(folder, Baseline(name, UsedBudget(90.0, 5000, 7), levels))
     # The machine took twice as long for the dense network as at the end of the search.
     dense = FinishedNetwork(None, Evaluation(runs.metrics(0.98, 0.82, 300), "measured", 0.02))
     write_finished(folder, [dense, *(FinishedNetwork(n, Evaluation(m, "measured", 0.02)) for n, m in metrics.items())])

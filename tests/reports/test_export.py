@@ -14,8 +14,8 @@ import torch
 
 from espalier.errors import EvaluationError, InputError
 from espalier.evaluators.hardware.device import load_device
-from espalier.evaluators.onnx_network import deploy
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.onnx.onnx_network import deploy
+from espalier.evaluators.task.task_loading import load_task
 from espalier.reports import export_files
 from espalier.reports.export import export
 from espalier.reports.load import load

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espalier.evaluators.hardware.device import load_device
-from espalier.evaluators.int8_check import check_products
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.onnx.int8_check import check_products
+from espalier.evaluators.task.task_loading import load_task
 from espalier.reports.export import export
 from espalier.reports.html_report import render_report
 from espalier.reports.load import load

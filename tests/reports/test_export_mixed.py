@@ -9,7 +9,7 @@ from torch import nn
 
 from espalier import Policy, Task, load, load_task, run_search, trace, verify
 from espalier.reports.export import export
-from espalier.spaces.branches import Absent
+from espalier.spaces.architectures.branches import Absent
 from espalier.spaces.policy import Choice
 
 

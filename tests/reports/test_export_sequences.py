@@ -11,7 +11,7 @@ from torch import nn
 from espalier import Task, load, run_search, verify
 from espalier.reports.export import export
 from espalier.spaces import Policy, trace
-from espalier.spaces.attention import HeadAttention
+from espalier.spaces.architectures.attention import HeadAttention
 
 LENGTH = 6
 

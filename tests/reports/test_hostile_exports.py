@@ -17,7 +17,7 @@ import torch
 
 from espalier.cli.main import main
 from espalier.errors import EvaluationError, InputError
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.task.task_loading import load_task
 from espalier.reports.load import load
 from espalier.reports.manifest import Manifest, digest
 from espalier.reports.pt2_archive import UnsafeFileError, read_pt2

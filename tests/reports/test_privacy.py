@@ -16,7 +16,7 @@ from torch import nn
 from espalier import Task, run_search
 from espalier.cli.main import main
 from espalier.evaluators.hardware.remote.kit import pack_kit
-from espalier.evaluators.own_elements import dumps, own_elements, shares_more, stand_in
+from espalier.evaluators.task.own_elements import dumps, own_elements, shares_more, stand_in
 from espalier.reports.export import export
 from espalier.reports.verify import verify
 

@@ -14,8 +14,8 @@ from espalier.evaluators.hardware.roofline import RooflineModel
 from espalier.reports.diagnosis import diagnose, untraceable
 from espalier.reports.reach import NOISE, reach
 from espalier.spaces import trace
-from espalier.spaces.freeze_reasons import FreezeCode
-from espalier.spaces.groups import FrozenGroup, Graph
+from espalier.spaces.graph.freeze_reasons import FreezeCode
+from espalier.spaces.graph.groups import FrozenGroup, Graph
 
 
 class Dawdling(RooflineModel):

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from espalier.cli.main import app
 from espalier.errors import ConstraintError
-from espalier.evaluators.measure import ACCURACY, Measure
 from espalier.evaluators.objectives import Constraint
+from espalier.evaluators.task.measure import ACCURACY, Measure
 from espalier.reports import formatting as fmt
 from espalier.reports.baseline_comparison import compare_baselines
 from espalier.reports.comparison import compare
@@ -33,7 +33,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 
 
 def data(count, seed):

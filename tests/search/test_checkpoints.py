@@ -6,8 +6,8 @@ from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
 from espalier.search.checkpoints import Checkpoints
 from espalier.search.run_folder.trial_record import weights_name
+from espalier.spaces.importance.rankings import Rankings
 from espalier.spaces.policy import Policy
-from espalier.spaces.rankings import Rankings
 from espalier.testing.analytic import analytic_graph
 
 GRAPH = analytic_graph(8, 8)

@@ -17,8 +17,8 @@ from espalier.search.cost_filter_audit import MOST, SHARE
 from espalier.search.options import SearchOptions
 from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
+from espalier.spaces.graph.trace import trace
 from espalier.spaces.policy import Policy
-from espalier.spaces.trace import trace
 from espalier.testing.cost_models import chain
 
 IMAGE = torch.zeros(1, 3, 32, 32)

@@ -15,7 +15,8 @@ from espalier.evaluators.objectives import Constraint, objectives
 from espalier.evaluators.pareto import crowding, ranks
 from espalier.evaluators.request import EvaluationRequest
 from espalier.evaluators.task_evaluator import TaskEvaluator
-from espalier.search import fidelity_ladder, shrinking_path
+from espalier.search import fidelity_ladder
+from espalier.search.sensitivity import nested_path
 from espalier.search.fidelity_ladder import FidelityLadder, Promotion, rungs
 from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
@@ -135,7 +136,7 @@ def test_weights_are_kept_of_those_that_were_trained_and_may_climb():
 def short_rungs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fidelity_ladder, "LEAST_SAMPLES", 64)  # the task is tiny
-        patch.setattr(shrinking_path, "PROBE_SECONDS_PER_TRIAL", 10.0)  # a busy machine probes as much as an idle one
+        patch.setattr(nested_path, "PROBE_SECONDS_PER_TRIAL", 10.0)  # a busy machine probes as much as an idle one
         yield
 
 

@@ -15,7 +15,7 @@ from espalier.search.run_folder import open_run
 from espalier.search.run_search import run_search, search_problem
 from espalier.search.starting_points import Known, starting_points
 from espalier.spaces import SearchSpace
-from espalier.spaces.groups import Weight
+from espalier.spaces.graph.groups import Weight
 from espalier.spaces.policy import Choice, Policy
 from espalier.testing.analytic import analytic_graph, analytic_problem
 

@@ -6,8 +6,8 @@ import pytest
 
 from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
-from espalier.evaluators.measure import ACCURACY, Measure
 from espalier.evaluators.objectives import objectives
+from espalier.evaluators.task.measure import ACCURACY, Measure
 from espalier.search.budget.path_training import PathTraining
 from espalier.search.running_front import RunningFront
 from espalier.search.sensitivity.nested_levels import Level

@@ -23,7 +23,7 @@ BY_SIZE = {"objectives": "accuracy,size", "threads": 1, "clock": time.process_ti
 
 
 def continuing(run: Run) -> list[TrialRecord]:
-    return [t for t in run.trials if str(t.origin).startswith("last step, trial ") and t.configuration is not None]
+    return [t for t in run.trials if str(t.origin).startswith("refinement, trial ") and t.configuration is not None]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_members_of_the_front_are_trained_on_from_their_own_weights(run: Run):
 
 def test_no_new_network_is_begun_once_members_are_trained_on(run: Run):
     first = min(t.number for t in continuing(run))
-    assert all(str(t.origin).startswith("last step") for t in run.trials if t.number > first)
+    assert all(str(t.origin).startswith("refinement") for t in run.trials if t.number > first)
 
 
 def test_a_run_that_was_trained_on_can_be_resumed(run: Run, tiny_task: str):
@@ -72,8 +72,8 @@ def test_what_fails_when_it_is_trained_on_is_tried_once_and_loses_nothing(
     failed = [str(t.origin) for t in run.trials if t.state == "failed"]
     assert failed
     assert len(failed) == len(set(failed))
-    assert all(origin.startswith(("last step, trial ", "rung ")) for origin in failed)
-    assert any(origin.startswith("last step, trial ") for origin in failed)
+    assert all(origin.startswith(("refinement, trial ", "rung ")) for origin in failed)
+    assert any(origin.startswith("refinement, trial ") for origin in failed)
     # A candidate of later may have taken a member's place on the front; its own trial stays what it was.
     states = {t.number: t.state for t in run.trials}
     assert {states[int(origin.split()[-1])] for origin in failed} == {"complete"}

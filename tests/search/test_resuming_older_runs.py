@@ -12,8 +12,8 @@ import yaml
 
 from espalier.errors import RunFolderError
 from espalier.evaluators.hardware.device import load_device
-from espalier.evaluators.quantisation import Recipe
-from espalier.evaluators.quantisation_scheme import SCHEMES
+from espalier.evaluators.onnx.quantisation import Recipe
+from espalier.evaluators.onnx.quantisation_scheme import SCHEMES
 from espalier.search.run_folder import Run
 from espalier.search.run_folder.run_info import RunInfo
 from espalier.search.run_search import run_search

@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from espalier.errors import InputError, TaskError, UnknownNameError
-from espalier.evaluators.data import batches
-from espalier.evaluators.scoring import score
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.data import batches
+from espalier.evaluators.task.task import Task
+from espalier.evaluators.task.task_loading import load_task
 from espalier.evaluators.task_evaluator import TaskEvaluator
-from espalier.evaluators.task_loading import load_task
+from espalier.evaluators.training.scoring import score
 from espalier.search.dry_run import dry_run
 from espalier.search.run_search import run_search
 
 TASK_FILE = """
 import torch
 from torch import nn
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 
 def network():
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def test_digits_with_two_workers(tmp_path):
 
 def assert_weights_give_the_accuracy(run, configuration):
     from espalier.evaluators.hardware.device import load_device
-    from espalier.spaces.trace import trace
+    from espalier.spaces.graph.trace import trace
 
     task = load_task(run.info.task_reference)
     graph = trace(task.model(), task.example_input, freeze=task.freeze)

@@ -12,7 +12,7 @@ from torch import nn
 
 from espalier.errors import ConstraintError
 from espalier.evaluators.hardware import load_device
-from espalier.evaluators.task import Task
+from espalier.evaluators.task.task import Task
 from espalier.reports.export import export
 from espalier.reports.load import load
 from espalier.reports.verify import verify
@@ -21,7 +21,7 @@ from espalier.search.problem import prepare
 from espalier.search.run_search import run_search, search_problem
 from espalier.search.starting_points import Known, starting_points
 from espalier.spaces import Group, SearchSpace
-from espalier.spaces.groups import Weight
+from espalier.spaces.graph.groups import Weight
 from espalier.testing.analytic import analytic_graph, analytic_problem
 
 TYPES = ("channel", "nm", "weight")

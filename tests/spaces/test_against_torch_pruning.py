@@ -13,7 +13,7 @@ from espalier_test_networks import INPUTS, Concatenated, Perceptron, Residual, Z
 from torch import nn
 
 from espalier.spaces import Policy, prune, trace
-from espalier.spaces.rankings import Rankings
+from espalier.spaces.importance.rankings import Rankings
 
 CASES = {
     Residual: INPUTS[Residual],

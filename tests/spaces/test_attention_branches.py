@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.evaluators.counting import count_macs
-from espalier.evaluators.onnx_export import export_onnx, onnx_feed
+from espalier.evaluators.onnx.onnx_export import export_onnx, onnx_feed
 from espalier.spaces import Choice, Policy, prune, rank, trace
-from espalier.spaces.branches import Absent, Skipped
+from espalier.spaces.architectures.branches import Absent, Skipped
 from espalier.spaces.inputs import call
 
 DROPPED = Choice("block", None, kept=0, of=1)

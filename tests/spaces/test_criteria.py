@@ -14,8 +14,8 @@ from torch import nn
 
 from espalier.errors import InputError, UnknownNameError
 from espalier.spaces import CRITERIA, Group, Rankings, Samples, Slice, rank, trace
-from espalier.spaces.criteria import Activations, Evidence
-from espalier.spaces.criteria.lamp import lamp_scores
+from espalier.spaces.importance.criteria import Activations, Evidence
+from espalier.spaces.importance.criteria.lamp import lamp_scores
 
 
 def _rows(count: int) -> tuple[tuple[int, ...], ...]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espalier.spaces import CRITERIA
-from espalier.spaces.criteria import Criterion
+from espalier.spaces.importance.criteria import Criterion
 from espalier.testing.criteria import CriterionContract, case
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from espalier.errors import InputError
 from espalier.spaces import Policy, prune, trace
-from espalier.spaces.output_shapes import OutputShapes
+from espalier.spaces.graph.output_shapes import OutputShapes
 
 ZEROS = torch.zeros(1, 4)
 

@@ -16,8 +16,8 @@ from torch.nn.utils import prune as torch_prune
 
 from espalier import trace
 from espalier.errors import InputError
-from espalier.spaces.groups import Graph
-from espalier.spaces.slicing import positions_of, without, zeroed
+from espalier.spaces.graph.groups import Graph
+from espalier.spaces.graph.slicing import positions_of, without, zeroed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -10,10 +10,10 @@ from torch import nn
 
 from espalier.errors import InputError
 from espalier.spaces.apply import prune
+from espalier.spaces.graph.trace import trace
+from espalier.spaces.importance.rankings import rank
 from espalier.spaces.inheritance import may_inherit, with_inherited
 from espalier.spaces.policy import Choice, Policy
-from espalier.spaces.rankings import rank
-from espalier.spaces.trace import trace
 
 
 class Residual(nn.Module):

@@ -11,9 +11,9 @@ from torch import nn
 
 from espalier.errors import InputError
 from espalier.spaces import PRUNING_TYPES, Choice, Group, Policy, prune, rank, trace
-from espalier.spaces.groups import Weight
+from espalier.spaces.graph.groups import Weight
+from espalier.spaces.graph.weights import as_rows, from_rows
 from espalier.spaces.masks import Mask, Masks, broken_promises, element_criterion, masks_of, needs_squared_gradients
-from espalier.spaces.weights import as_rows, from_rows
 
 
 def _nm(kept: int, of: int, criterion: str = "l1") -> Choice:

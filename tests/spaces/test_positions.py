@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.spaces import Policy, prune, trace
-from espalier.spaces.freeze_reasons import FreezeCode
-from espalier.spaces.groups import Graph
+from espalier.spaces.graph.freeze_reasons import FreezeCode
+from espalier.spaces.graph.groups import Graph
 
 CLASSES = 12
 Tail = Callable[["Scores", torch.Tensor], object]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.spaces import PRUNING_TYPES
-from espalier.spaces.branches import Absent, Skipped
+from espalier.spaces.architectures.branches import Absent, Skipped
 from espalier.testing.pruning_types import PruningTypeContract
 
 

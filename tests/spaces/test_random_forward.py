@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.spaces import Policy, prune, trace
-from espalier.spaces.passes import ForwardPass, run
-from espalier.spaces.random_numbers import seeded
+from espalier.spaces.graph.passes import ForwardPass, run
+from espalier.spaces.graph.random_numbers import seeded
 
 ZEROS = torch.zeros(1, 6)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from espalier.errors import InputError, UnknownNameError
 from espalier.spaces import Choice, Graph, Group, Policy, SearchSpace
-from espalier.spaces.groups import Weight
+from espalier.spaces.graph.groups import Weight
 
 GRAPH = Graph(
     (Group("a", 16, (), "exact", 0), Group("b", 10, (), "exact", 1), Group("c", 4, (), "exact", 1)), (), "f00d"

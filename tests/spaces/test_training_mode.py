@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.spaces import Policy, prune, trace
-from espalier.spaces.outputs import output_tensors
+from espalier.spaces.graph.outputs import output_tensors
 
 ZEROS = torch.zeros(1, 3, 8, 8)
 

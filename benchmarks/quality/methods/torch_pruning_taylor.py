@@ -12,8 +12,8 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from espalier.evaluators.data import as_network_input, batches
-from espalier.evaluators.losses import loss_of
+from espalier.evaluators.task.data import as_network_input, batches
+from espalier.evaluators.task.losses import loss_of
 
 from ..base import METHODS, Candidate
 from ..cutting import Cutter, Widths

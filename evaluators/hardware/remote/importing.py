@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import nn
 
 from ....errors import InputError, describe
-from ....spaces.fingerprint import fingerprint
+from ....spaces.graph.fingerprint import fingerprint
+from ....spaces.graph.trace import trace
 from ....spaces.policy import Policy
-from ....spaces.trace import trace
-from ...task import Inputs
+from ...task.task import Inputs
 from ..calibrated import LEAST_NETWORKS, CalibratedDevice, calibrated_device
 from ..calibration_table import Calibration, CalibrationRow, NetworkTiming, rows_of
 from ..calibration_variants import VariantSource

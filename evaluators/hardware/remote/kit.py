@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from ....errors import InputError, describe
+from ....spaces.graph.trace import trace
 from ....spaces.policy import Policy
-from ....spaces.trace import trace
 from ...counting import ELEMENT_BYTES
-from ...onnx_export import export_onnx, onnx_feed
-from ...own_elements import stand_in
-from ...quantisation import quantise_for_timing
-from ...task import Inputs
+from ...onnx.onnx_export import export_onnx, onnx_feed
+from ...onnx.quantisation import quantise_for_timing
+from ...task.own_elements import stand_in
+from ...task.task import Inputs
 from ..calibration_variants import VariantSource
 from . import agent
 from .kit_files import read_kit_file, sha256, writing_kit

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ....errors import EvaluationError, InputError, describe
-from ...task import Inputs
+from ...task.task import Inputs
 from . import agent
 from .importing import Imported, import_results
 from .kit import NETWORKS, Kit, pack_kit

@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 
 from ....errors import MissingExtraError, UnsupportedError, describe
-from ...quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
-from ...task import Inputs
+from ...onnx.quantisation_scheme import DEFAULT_SCHEME, QuantisationScheme
+from ...task.task import Inputs
 
 Run = Callable[[], object]
 """One inference; what it returns is for :meth:`Runtime.arrays`."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ....errors import MissingExtraError, describe
-from ...task import Inputs
+from ...task.task import Inputs
 from ..recording import tensors_in
 from .base import Network, ProfiledNode, Run, check_precision
 from .node_times import median_by_node

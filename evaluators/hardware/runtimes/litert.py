@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ....errors import EvaluationError, UnsupportedError, describe
-from ...onnx_export import onnx_feed
-from ...quantisation import optimised
+from ...onnx.onnx_export import onnx_feed
+from ...onnx.quantisation import optimised
 from ..tflite.convert import tflite_file
 from ..tflite.layout import dequantised, quantised
 from .base import Network, ProfiledNode, Run, check_precision, require

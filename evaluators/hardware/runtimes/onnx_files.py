@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ....errors import UnsupportedError, describe
-from ...onnx_export import export_onnx
-from ...onnx_pinning import pinned
-from ...quantisation import quantise_for_timing
+from ...onnx.onnx_export import export_onnx
+from ...onnx.onnx_pinning import pinned
+from ...onnx.quantisation import quantise_for_timing
 from .base import Network
 
 

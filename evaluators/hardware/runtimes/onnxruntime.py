@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...onnx_export import onnx_feed
+from ...onnx.onnx_export import onnx_feed
 from ..onnxruntime_session import RUNTIME, open_session, profile_nodes, runner, runtime_version
 from .base import Network, ProfiledNode, Run, check_precision
 from .onnx_files import onnx_file

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import EvaluationError, describe
-from ...onnx_export import onnx_feed
+from ...onnx.onnx_export import onnx_feed
 from .base import Network, ProfiledNode, Run, check_precision, require
 from .onnx_files import onnx_file
 from .timing import host_seconds

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ....errors import EvaluationError, UnsupportedError, describe
-from ....spaces.copying import copied
-from ...task import Inputs
+from ....spaces.graph.copying import copied
+from ...task.task import Inputs
 from ..recording import tensors_in
 from .base import Network, ProfiledNode, Run, check_precision
 from .node_times import median_by_node

@@ -21,10 +21,10 @@ from espalier.evaluators.hardware.kernels import record_kernels
 from espalier.evaluators.hardware.learned import LearnedModel
 from espalier.evaluators.hardware.measured import measure_onnx
 from espalier.evaluators.hardware.runtimes import Network, runtime_called
-from espalier.evaluators.onnx_export import export_onnx
-from espalier.evaluators.task import Inputs
+from espalier.evaluators.onnx.onnx_export import export_onnx
+from espalier.evaluators.task.task import Inputs
+from espalier.spaces.graph.trace import trace
 from espalier.spaces.policy import Choice, Policy
-from espalier.spaces.trace import trace
 from espalier.testing.cost_models import CostModelContract, chain
 from espalier.testing.pruning_types import contract_network
 

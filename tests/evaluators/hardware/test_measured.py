@@ -25,7 +25,7 @@ from espalier.evaluators.hardware.measured import (
 )
 from espalier.evaluators.hardware.node_matching import module_name
 from espalier.evaluators.hardware.timing_lock import timing_lock
-from espalier.evaluators.onnx_export import export_onnx, onnx_feed
+from espalier.evaluators.onnx.onnx_export import export_onnx, onnx_feed
 from espalier.examples.cifar10_networks import ResNet8
 from espalier.testing.cost_models import chain
 

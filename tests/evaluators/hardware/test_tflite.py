@@ -12,8 +12,8 @@ from espalier.evaluators.hardware.onnxruntime_session import open_session
 from espalier.evaluators.hardware.runtimes import Network, runtime_called
 from espalier.evaluators.hardware.tflite.convert import tflite_file, tflite_graph
 from espalier.evaluators.hardware.tflite.layout import dequantised, quantised
-from espalier.evaluators.onnx_export import export_onnx
-from espalier.evaluators.quantisation import optimised, quantise_for_timing
+from espalier.evaluators.onnx.onnx_export import export_onnx
+from espalier.evaluators.onnx.quantisation import optimised, quantise_for_timing
 from espalier.examples.cifar10_networks import ResNet8
 from espalier.testing.cost_models import chain
 

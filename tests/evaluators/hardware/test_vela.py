@@ -12,8 +12,8 @@ from espalier.evaluators.hardware.estimate import candidate_cost_model_for, cost
 from espalier.evaluators.hardware.tflite.convert import tflite_file
 from espalier.evaluators.hardware.vela import compile_network, is_installed
 from espalier.evaluators.hardware.vela_model import VelaModel
-from espalier.evaluators.onnx_export import export_onnx
-from espalier.evaluators.quantisation import optimised
+from espalier.evaluators.onnx.onnx_export import export_onnx
+from espalier.evaluators.onnx.quantisation import optimised
 from espalier.examples.cifar10_networks import ResNet8
 from espalier.testing.cost_models import CostModelContract, chain
 from espalier.testing.runtimes import with_zeros

@@ -1,4 +1,4 @@
-"""How the time of a search is shared out: along the path, over other candidates, and in the last step."""
+"""How the time of a search is shared out: along the path, over other candidates, and in refinement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BIG, MIDDLE, SMALL = (Policy.uniform(analytic_graph(64, 64), sparsity) for spars
 OBJECTIVES = (objective("accuracy"), objective("latency"))
 DENSE = {"accuracy": 0.8, "latency_ms": 1.0}
 DUE = 100 * (1 - REFINEMENT_SHARE)
-"""When the last step begins, of 100 seconds."""
+"""When refinement begins, of 100 seconds."""
 
 
 def levels() -> tuple[Level, ...]:
@@ -154,7 +154,7 @@ def member(trial: int, policy: Policy, accuracy: float, latency_ms: float) -> Co
 
 
 class KnownFront:
-    """What the last step reads of a archive."""
+    """What refinement reads of an archive."""
 
     def __init__(self, *members: tuple[Configuration, float]) -> None:
         self.front = RunningFront(OBJECTIVES, ())

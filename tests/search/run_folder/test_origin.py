@@ -18,7 +18,7 @@ EACH = {
     "global ranking 0.25": Origin(OriginKind.METHOD, "global ranking", "0.25"),
     "threshold 1e-05": Origin(OriginKind.METHOD, "threshold", "1e-05"),
     "rung 1, trial 12": Origin(OriginKind.RUNG, detail="1", trial=12),
-    "last step, trial 4": Origin(OriginKind.REFINEMENT, trial=4),
+    "refinement, trial 4": Origin(OriginKind.REFINEMENT, trial=4),
     "level and temperature": Origin(OriginKind.COARSE, "level and temperature"),
     "stages": Origin(OriginKind.COARSE, "stages"),
     "random": Origin(OriginKind.RANDOM),
@@ -36,6 +36,10 @@ def test_an_origin_reads_as_it_did_and_the_text_of_earlier_runs_is_understood(te
 def test_what_is_stored_is_plain_and_comes_back(origin):
     stored = json.loads(json.dumps(origin.to_dict()))
     assert Origin.from_stored(stored) == origin
+
+
+def test_what_refinement_was_called_before_is_understood():
+    assert Origin.from_stored("last step, trial 4") == EACH["refinement, trial 4"]
 
 
 def test_nothing_stored_is_the_sampler():

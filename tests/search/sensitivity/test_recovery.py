@@ -18,9 +18,9 @@ from espalier.search.sensitivity.recovery import (
     loss_after_recovery,
 )
 from espalier.search.sensitivity.table import Probe, SensitivityTable
+from espalier.spaces.graph.trace import trace
 from espalier.spaces.policy import Policy
 from espalier.spaces.search_space import SearchSpace
-from espalier.spaces.trace import trace
 from espalier.testing.analytic import AnalyticEvaluator, analytic_graph, analytic_problem
 
 

@@ -16,9 +16,9 @@ from espalier.evaluators.hardware.remote import agent
 from espalier.evaluators.hardware.remote.importing import import_results
 from espalier.evaluators.hardware.remote.kit import KitMember, pack_members
 from espalier.evaluators.hardware.remote.results import read_results
-from espalier.evaluators.onnx_export import export_onnx
+from espalier.evaluators.onnx.onnx_export import export_onnx
+from espalier.spaces.graph.trace import trace
 from espalier.spaces.policy import Policy
-from espalier.spaces.trace import trace
 
 from .conftest import IMAGE, as_if_undisturbed, bare_python
 

@@ -1,0 +1,1 @@
+"""What some kinds of layers need to be prunable: attention, recurrent layers, branches."""

@@ -1,0 +1,1 @@
+"""How channels are ranked: criteria, the statistics that they look at, and rankings."""
