@@ -1,4 +1,4 @@
-"""Refinement, the last step of a search with a budget: members of the front are trained on, in order of what that adds to it.
+"""Refinement of a search with a budget: members of the front are trained on, in order of what that adds to it.
 
 A member's score counts for as much hypervolume as lies between its cost and that of the next larger member. Training
 gains less the more there was of it, so the time left goes where the least was spent for what it counts: every member's

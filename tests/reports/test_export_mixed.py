@@ -87,6 +87,7 @@ def test_channels_patterns_and_a_dropped_block_at_int8_are_searched_exported_and
     assert (tmp_path / "export" / "model.int8.onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_policy_of_ones_own_of_all_kinds_is_searched_exported_and_verified_on_cifar10(data_folder, tmp_path):
     task = load_task("cifar10-resnet8", data=data_folder)

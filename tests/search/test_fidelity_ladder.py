@@ -16,10 +16,10 @@ from espalier.evaluators.pareto import crowding, ranks
 from espalier.evaluators.request import EvaluationRequest
 from espalier.evaluators.task_evaluator import TaskEvaluator
 from espalier.search import fidelity_ladder
-from espalier.search.sensitivity import nested_path
 from espalier.search.fidelity_ladder import FidelityLadder, Promotion, rungs
 from espalier.search.run_folder import Run
 from espalier.search.run_search import run_search
+from espalier.search.sensitivity import nested_path
 from espalier.spaces.policy import Policy
 from espalier.testing.analytic import analytic_graph
 
