@@ -17,7 +17,7 @@ from ..registry import Registry
 SamplerFactory = Callable[[int], optuna.samplers.BaseSampler]
 """Seed to sampler."""
 
-SAMPLERS: Registry[SamplerFactory] = Registry("sampler")
+SAMPLERS: Registry[SamplerFactory] = Registry("sampler", group="espalier.samplers")
 _COARSE_STARTUP = 4
 
 

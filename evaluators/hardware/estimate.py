@@ -16,7 +16,7 @@ from .learned import LearnedModel
 from .measured import MeasuredModel
 from .roofline import RooflineModel
 
-COST_MODELS: Registry[Callable[[Device, int | None], CostModel]] = Registry("cost model")
+COST_MODELS: Registry[Callable[[Device, int | None], CostModel]] = Registry("cost model", group="espalier.cost_models")
 """Cost models by their source; each is built from a device and a number of threads (``None``: the device's own)."""
 
 

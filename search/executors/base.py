@@ -55,7 +55,7 @@ class ExecutorSettings:
     """One that this process has made already, for an executor that evaluates here."""
 
 
-EXECUTORS: Registry[Callable[[ExecutorSettings], Executor]] = Registry("executor")
+EXECUTORS: Registry[Callable[[ExecutorSettings], Executor]] = Registry("executor", group="espalier.executors")
 
 
 def carry_out(evaluator: Evaluator, request: EvaluationRequest) -> Completion:

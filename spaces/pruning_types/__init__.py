@@ -10,7 +10,7 @@ from .nm import PatternPruning
 from .none import NoPruning
 from .weight import WeightPruning
 
-PRUNING_TYPES: Registry[PruningType] = Registry("pruning type")
+PRUNING_TYPES: Registry[PruningType] = Registry("pruning type", group="espalier.pruning_types")
 PRUNING_TYPES.add("none", NoPruning())
 PRUNING_TYPES.add("channel", ChannelPruning())
 PRUNING_TYPES.add("block", BlockPruning())

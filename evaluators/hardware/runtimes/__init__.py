@@ -10,7 +10,7 @@ from .base import Network, ProfiledNode, Run, Runtime
 
 __all__ = ["RUNTIMES", "Network", "ProfiledNode", "Run", "Runtime", "runtime_called"]
 
-RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime")
+RUNTIMES: Registry[Callable[[], Runtime]] = Registry("runtime", group="espalier.runtimes")
 """What makes each runtime. An absent library shows, with how to install it, when the runtime is first used."""
 
 

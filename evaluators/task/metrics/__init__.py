@@ -35,7 +35,7 @@ __all__ = [
     "number",
 ]
 
-METRICS: Registry[type[BuiltInMetric]] = Registry("metric")
+METRICS: Registry[type[BuiltInMetric]] = Registry("metric", group="espalier.metrics")
 METRICS.add("accuracy", Accuracy)
 METRICS.add("macro-f1", MacroF1)
 METRICS.add("auc", AUC)

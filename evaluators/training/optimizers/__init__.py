@@ -10,6 +10,6 @@ from .sgd import SGD
 
 __all__ = ["OPTIMIZERS", "NamedOptimizer", "needs_adamw"]
 
-OPTIMIZERS: Registry[NamedOptimizer] = Registry("optimizer")
+OPTIMIZERS: Registry[NamedOptimizer] = Registry("optimizer", group="espalier.optimizers")
 OPTIMIZERS.add("sgd", SGD)
 OPTIMIZERS.add("adamw", ADAMW)

@@ -10,7 +10,7 @@ from .linear import linear
 
 __all__ = ["SCHEDULES", "WARM_UP", "Schedule", "factor"]
 
-SCHEDULES: Registry[Schedule] = Registry("schedule")
+SCHEDULES: Registry[Schedule] = Registry("schedule", group="espalier.schedules")
 SCHEDULES.add("cosine", cosine)
 SCHEDULES.add("linear", linear)
 SCHEDULES.add("constant", constant)

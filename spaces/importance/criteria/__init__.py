@@ -13,7 +13,7 @@ from .magnitude import Magnitude
 from .random import Random
 from .taylor import Taylor
 
-CRITERIA: Registry[Criterion] = Registry("criterion")
+CRITERIA: Registry[Criterion] = Registry("criterion", group="espalier.criteria")
 CRITERIA.add("l1", Magnitude(order=1))
 CRITERIA.add("l2", Magnitude(order=2))
 CRITERIA.add("bn_scale", BatchNormScale())
