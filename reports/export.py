@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import InputError, describe, unknown_name
+from ..errors import InputError, describe
 from ..evaluators.hardware.device import load_device
 from ..evaluators.objectives import Constraint
 from ..evaluators.task.data import batches
@@ -25,12 +25,11 @@ from ..evaluators.training.fine_tune import fine_tune
 from ..evaluators.training.scoring import score
 from ..evaluators.training.threads import torch_threads
 from .export_files import Subject, write_files
+from .formats import DEFAULT, checked_formats
 from .load import Rebuilt, read_weights, rebuild_from, refuse_other_network
 
 if TYPE_CHECKING:
     from ..search.run_folder import Run
-
-FORMATS = ("onnx", "pt2", "safetensors")
 
 
 def export(
@@ -39,7 +38,7 @@ def export(
     out: Path | str,
     *,
     constraints: Sequence[Constraint | str] = (),
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = DEFAULT,
     fine_tune_epochs: int = 0,
     task: Task | None = None,
     data: Path | str | None = None,
@@ -66,7 +65,7 @@ def export(
         EvaluationError: an exported program does not compute what the PyTorch network computes.
     """
     out = Path(out)
-    wanted = _formats(formats)
+    wanted = checked_formats(formats)
     _check_epochs(fine_tune_epochs)
     check_free(out)
     with torch_threads(run.info.options.threads_per_worker):
@@ -90,13 +89,6 @@ def check_free(out: Path) -> None:
         raise InputError(
             describe(f"{out} exists already", expected="an absent or empty folder", remedy="Choose another --out.")
         )
-
-
-def _formats(names: Sequence[str]) -> tuple[str, ...]:
-    for name in names:
-        if name not in FORMATS:
-            raise unknown_name("format", name, FORMATS)
-    return tuple(name for name in FORMATS if name in names)
 
 
 def _check_epochs(epochs: int) -> None:

@@ -20,17 +20,16 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.onnx.named_tensors import named_inputs
 from ..evaluators.onnx.onnx_network import Deployed, deploy
 from ..evaluators.onnx.output_check import OutputCheck
-from ..evaluators.onnx.program_export import export_program
 from ..evaluators.task.task import Task
 from ..jsonfile import write_json, write_text
 from ..spaces.masks import NO_MASKS, Masks
 from ..spaces.pruning_types import PRUNING_TYPES
-from .export_shapes import shapes_of_int8, told, wants_fixed_sizes, write_fixed_twins, write_onnx
+from .export_shapes import shapes_of_int8, wants_fixed_sizes, write_fixed_twins
+from .formats import FORMATS
 from .int8 import int8_record
-from .manifest import CARD, ONNX, ONNX_INT8, POLICY, PT2, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
+from .manifest import CARD, ONNX, ONNX_INT8, POLICY, RANKINGS, WEIGHTS, Manifest, file_list, input_spec
 from .model_card import model_card
 from .parity import TOLERANCE, Parity
-from .pt2_write import write_program
 from .remeasure import LatencyPair, counted, latency_of_export, parities, scores
 from .sections.reproduce import search_command
 
@@ -84,8 +83,8 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
     write_json(folder / RANKINGS, _rankings_of(subject))
     _save_weights(subject.model, folder / WEIGHTS)
     shapes: dict[str, dict[str, Any]] = {}
-    if "onnx" in formats:
-        shapes |= write_onnx(subject.model, subject.task, folder)
+    for name in (name for name in formats if name in FORMATS):
+        shapes |= FORMATS.get(name).write(subject.model, subject.task, folder)
     scheme = subject.device.quantisation_scheme
     deployed = deploy(subject.model, subject.task, policy.precision, threads=subject.threads, scheme=scheme)
     if deployed.onnx is not None:
@@ -94,10 +93,6 @@ def write_files(subject: Subject, folder: Path, formats: Sequence[str], *, comma
         shapes |= shapes_of_int8(deployed.onnx, shapes)
     if wants_fixed_sizes(subject.device):
         shapes |= write_fixed_twins(subject.task.example_input, folder)
-    if "pt2" in formats:
-        program = export_program(subject.model, subject.task)
-        write_program(program.file, folder / PT2)
-        shapes[PT2] = told(program)
     # Trusted: written a moment ago.
     found = parities(subject.model, subject.task, folder, formats, shapes, trust=True)
     _refuse_disparity(found)

@@ -148,7 +148,9 @@ class Manifest:
     @property
     def formats(self) -> tuple[str, ...]:
         """Which of the optional formats lie in the folder."""
-        return tuple(name for name, file in (("onnx", ONNX), ("pt2", PT2)) if file in self.files)
+        from .formats import formats_among  # which write files of the names that this module gives
+
+        return formats_among(self.files)
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

@@ -13,16 +13,15 @@ from ..spaces.policy import Choice, Policy
 from ..spaces.pruning_types import PRUNING_TYPES
 from . import formatting as fmt
 from .export_shapes import sizes_in_words
+from .formats import FORMATS
 from .int8 import recorded_agreement
 from .manifest import (
     CARD,
     MANIFEST,
-    ONNX,
     ONNX_FIXED,
     ONNX_INT8,
     ONNX_INT8_FIXED,
     POLICY,
-    PT2,
     RANKINGS,
     WEIGHTS,
     Manifest,
@@ -169,36 +168,18 @@ model = espalier.load("."{argument}
 ```
 """
     ]
-    if "onnx" in m.formats or m.int8 is not None:
-        feed = ", ".join(f'"{name}": {name}' for name in input_names)
-        parts.append(f"""In ONNX Runtime, with NumPy arrays for {", ".join(f"`{n}`" for n in input_names)}:
-
-```python
-import onnxruntime
-
-session = onnxruntime.InferenceSession("{ONNX if m.int8 is None else ONNX_INT8}", providers=["CPUExecutionProvider"])
-outputs = session.run(None, {{{feed}}})
-```
-""")
-    if "pt2" in m.formats:
-        parts.append(f"""With `torch.export`, without the task's code. PyTorch executes what such a file says: load it
-only where you trust who made it; `espalier verify` does not execute it.
-
-```python
-import torch
-
-model = torch.export.load("{PT2}").module()
-```
-""")
+    if m.int8 is not None and "onnx" not in m.formats:
+        parts.append(FORMATS.get("onnx").usage(ONNX_INT8, input_names))
+    for name in m.formats:
+        file = ONNX_INT8 if name == "onnx" and m.int8 is not None else FORMATS.get(name).file
+        parts.append(FORMATS.get(name).usage(file, input_names))
     return "\n".join(parts)
 
 
 _DESCRIPTIONS = {
-    ONNX: "the network for ONNX Runtime and other runtimes, at fp32",
     ONNX_INT8: "the network for ONNX Runtime and other runtimes, at int8",
     ONNX_FIXED: "the same network as `model.onnx` at one size, for runtimes that take no other",
     ONNX_INT8_FIXED: "the same network as `model.int8.onnx` at one size, for runtimes that take no other",
-    PT2: "the network as a program of `torch.export`",
     WEIGHTS: "parameters and buffers of the pruned network",
     POLICY: "what is kept of each group",
     RANKINGS: "the order in which channels were kept",
@@ -207,8 +188,9 @@ _DESCRIPTIONS = {
 
 
 def _files(m: Manifest) -> str:
-    names = [n for n in _DESCRIPTIONS if n in m.files or n == CARD]
-    lines = "\n".join(f"- `{name}`: {_DESCRIPTIONS[name]}" for name in names)
+    programs = {FORMATS.get(name).file: FORMATS.get(name).description for name in FORMATS}
+    described = {**programs, **_DESCRIPTIONS}
+    lines = "\n".join(f"- `{name}`: {text}" for name, text in described.items() if name in m.files or name == CARD)
     return f"""## Files
 
 {lines}

@@ -22,10 +22,10 @@ from ..evaluators.training.scoring import score
 from ..spaces.inputs import map_tensors, tensors_of
 from ..spaces.masks import NO_MASKS, Masks
 from .export_shapes import fitting_inputs
-from .manifest import ONNX, PT2
-from .parity import Parity, onnx_forward, parity, pt2_forward, random_inputs
+from .formats import FORMATS
+from .manifest import ONNX
+from .parity import Parity, parity, random_inputs
 
-FILES = {"onnx": ONNX, "pt2": PT2}
 PARITY_INPUTS = 16
 """Random inputs, and as many real ones, on which exported files are compared with PyTorch."""
 
@@ -110,14 +110,13 @@ def parities(
     """
     drawn = random_inputs(task.example_input, PARITY_INPUTS)
     real = validation_inputs(task, PARITY_INPUTS)
-    forwards = {"onnx": lambda: onnx_forward(folder / ONNX), "pt2": lambda: pt2_forward(folder / PT2, trust=trust)}
-    return {
-        name: parity(
-            model, make(), random_inputs=drawn, real_inputs=fitting_inputs(model, task, real, shapes.get(FILES[name]))
-        )
-        for name, make in forwards.items()
-        if name in formats
-    }
+    found = {}
+    for name in (name for name in FORMATS if name in formats):
+        made = FORMATS.get(name)
+        fitting = fitting_inputs(model, task, real, shapes.get(made.file))
+        forward = made.forward(folder / made.file, trust=trust)
+        found[name] = parity(model, forward, random_inputs=drawn, real_inputs=fitting)
+    return found
 
 
 def validation_inputs(task: Task, count: int) -> list[Any]:
