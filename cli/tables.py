@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..evaluators.task.measure import Measure
     from ..reports.inspection import Inspection
     from ..reports.manifest import Manifest
-    from ..reports.reach import Effect, Reached
+    from ..reports.pruning_potential import Effect, Reached
     from ..reports.verify import Check, Verification
     from ..search.dry_run import DryRun
     from ..search.run_folder import Run

@@ -13,8 +13,8 @@ from torch import nn
 from ..errors import EspalierError, EvaluationError, RunFolderError, describe, text_of
 from ..spaces.apply import prune
 from ..spaces.graph.groups import Graph
-from ..spaces.importance.evidence import gather
 from ..spaces.importance.rankings import Rankings
+from ..spaces.importance.statistics import gather
 from ..spaces.inheritance import with_inherited
 from ..spaces.inputs import channels_last, network_channels_last
 from ..spaces.masks import masks_of, needs_squared_gradients

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..spaces.graph.freeze_reasons import FreezeReason
 from ..spaces.graph.groups import Graph
 from . import formatting as fmt
-from .reach import Effect
+from .pruning_potential import Effect
 
 
 @dataclass(frozen=True)

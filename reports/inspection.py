@@ -23,12 +23,12 @@ from ..evaluators.task_evaluator import TaskEvaluator
 from ..evaluators.training.threads import torch_threads
 from ..spaces.graph.fingerprint import fingerprint
 from ..spaces.graph.groups import FrozenGroup, Graph, Group
+from ..spaces.graph.parameter_usage import params_of, removable_params, unused_layers
 from ..spaces.graph.trace import trace
-from ..spaces.graph.usage import params_of, removable_params, unused_layers
 from ..spaces.importance.rankings import rank
 from ..spaces.pruning_types import PRUNING_TYPES
 from .diagnosis import Diagnosis, diagnose, untraceable
-from .reach import Effect, Reach, Reached, reach
+from .pruning_potential import Effect, PruningPotential, Reached, pruning_potential
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,14 @@ def _inspect(task: Task, device: Device, threads: int, with_sensitivity: bool) -
     )
 
 
-def _reach(model: nn.Module, graph: Graph, task: Task, costs: CostModel, exported: ExportCheck) -> Reach:
+def _reach(model: nn.Module, graph: Graph, task: Task, costs: CostModel, exported: ExportCheck) -> PruningPotential:
     """Return what pruning reaches, by costs that may be measured on the exported network.
 
     Raises:
         InputError: the network cannot be exported, and this device's costs need that.
     """
     try:
-        return reach(model, graph, task.example_input, costs)
+        return pruning_potential(model, graph, task.example_input, costs)
     except EvaluationError as error:
         if exported.passed:
             raise

@@ -21,9 +21,9 @@ from torch import nn
 from ..spaces.graph.groups import Graph, Group
 from ..spaces.graph.slicing import named_tensors
 from ..spaces.graph.trace import trace
-from ..spaces.importance.criteria import Criterion, Evidence, Need
-from ..spaces.importance.evidence import gather
+from ..spaces.importance.criteria import Criterion, Need, Statistics
 from ..spaces.importance.samples import Samples
+from ..spaces.importance.statistics import gather
 from ..spaces.inputs import Inputs
 
 _CLASSES = 4
@@ -181,15 +181,15 @@ class CriterionContract:
         """Return a network of each kind."""
         return case(request.param, samples=cls.samples)
 
-    def _evidence(self, network: nn.Module, samples: Samples, *, seed: int = 0) -> Evidence:
+    def _statistics(self, network: nn.Module, samples: Samples, *, seed: int = 0) -> Statistics:
         return gather(network, self.make().needs, samples, seed=seed)
 
-    def _groups(self, case: Case, evidence: Evidence) -> list[Group]:
-        return [group for group in case.graph if self.make().applies(group, evidence)]
+    def _groups(self, case: Case, statistics: Statistics) -> list[Group]:
+        return [group for group in case.graph if self.make().applies(group, statistics)]
 
-    def _found(self, evidence: Evidence) -> list[dict[Any, torch.Tensor]]:
-        seen = evidence.activations
-        found = (evidence.gradients, evidence.squared_gradients, evidence.sample_changes, seen.read, seen.written)
+    def _found(self, statistics: Statistics) -> list[dict[Any, torch.Tensor]]:
+        seen = statistics.activations
+        found = (statistics.gradients, statistics.squared_gradients, statistics.sample_changes, seen.read, seen.written)
         return [dict(tensors) for tensors in found]
 
     def test_it_needs_what_can_be_gathered(self) -> None:
@@ -200,49 +200,49 @@ class CriterionContract:
 
     def test_it_applies_somewhere(self) -> None:
         cases = [case(kind, samples=self.samples) for kind in NETWORKS]
-        assert any(self._groups(c, self._evidence(c.network, c.samples)) for c in cases)
+        assert any(self._groups(c, self._statistics(c.network, c.samples)) for c in cases)
 
     def test_each_channel_has_a_finite_score(self, case: Case) -> None:
-        evidence = self._evidence(case.network, case.samples)
-        for group in self._groups(case, evidence):
-            scores = self.make().scores(group, evidence)
+        statistics = self._statistics(case.network, case.samples)
+        for group in self._groups(case, statistics):
+            scores = self.make().scores(group, statistics)
             assert scores.shape == (group.channels,)
             assert scores.isfinite().all()
             assert not scores.requires_grad
 
     def test_it_tells_channels_apart(self, case: Case) -> None:
-        evidence = self._evidence(case.network, case.samples)
-        for group in self._groups(case, evidence):
-            assert self.make().scores(group, evidence).unique().numel() > 1
+        statistics = self._statistics(case.network, case.samples)
+        for group in self._groups(case, statistics):
+            assert self.make().scores(group, statistics).unique().numel() > 1
 
     def test_one_seed_gives_one_answer(self, case: Case) -> None:
-        first, second = (self._evidence(case.network, case.samples, seed=3) for _ in range(2))
+        first, second = (self._statistics(case.network, case.samples, seed=3) for _ in range(2))
         for group in self._groups(case, first):
             assert torch.equal(self.make().scores(group, first), self.make().scores(group, second))
 
     def test_scores_follow_the_channels(self, case: Case) -> None:
         if not self.looks_at_channels:
             pytest.skip("its scores do not depend on the channels")
-        evidence = self._evidence(case.network, case.samples)
-        for group in self._groups(case, evidence):
+        statistics = self._statistics(case.network, case.samples)
+        for group in self._groups(case, statistics):
             order = torch.randperm(group.channels, generator=torch.Generator().manual_seed(1)).tolist()
             twin = permuted(case.network, group, order)
             for inputs, _ in case.samples.batches:
                 torch.testing.assert_close(twin(inputs), case.network(inputs), atol=1e-5, rtol=1e-4)
-            found = self.make().scores(group, self._evidence(twin, case.samples))
-            expected = self.make().scores(group, evidence)[order]
+            found = self.make().scores(group, self._statistics(twin, case.samples))
+            expected = self.make().scores(group, statistics)[order]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 
     def test_nothing_else_changes(self, case: Case) -> None:
         network, chance = case.network, torch.get_rng_state()
         before = {name: tensor.detach().clone() for name, tensor in named_tensors(network).items()}
         wanted = [p.requires_grad for p in network.parameters()]
-        evidence = self._evidence(network, case.samples)
-        gathered = [copy.deepcopy(found) for found in self._found(evidence)]
-        for group in self._groups(case, evidence):
-            self.make().scores(group, evidence)
+        statistics = self._statistics(network, case.samples)
+        gathered = [copy.deepcopy(found) for found in self._found(statistics)]
+        for group in self._groups(case, statistics):
+            self.make().scores(group, statistics)
         assert all(torch.equal(before[name], tensor) for name, tensor in named_tensors(network).items())
-        for old, new in zip(gathered, self._found(evidence), strict=True):
+        for old, new in zip(gathered, self._found(statistics), strict=True):
             assert all(torch.equal(old[key], new[key]) for key in new)
         assert [p.requires_grad for p in network.parameters()] == wanted
         assert all(p.grad is None for p in network.parameters())
@@ -251,5 +251,5 @@ class CriterionContract:
 
     def test_each_sample_is_looked_at_once_for_each_need(self, case: Case) -> None:
         counted = CountedBatches(case.samples.batches)
-        self._evidence(case.network, Samples(counted, case.samples.loss))
+        self._statistics(case.network, Samples(counted, case.samples.loss))
         assert counted.seen == self.samples * len(self.make().needs)

@@ -28,11 +28,11 @@ from espalier.spaces.pruning_types import PRUNING_TYPES
 class Loud:
     needs = frozenset()
 
-    def applies(self, group, evidence):
+    def applies(self, group, statistics):
         return True
 
-    def scores(self, group, evidence):
-        return -CRITERIA.get("l1").scores(group, evidence)
+    def scores(self, group, statistics):
+        return -CRITERIA.get("l1").scores(group, statistics)
 
 
 criterion, pruning_type, metric = Loud(), PRUNING_TYPES.get("channel"), METRICS.get("accuracy")

@@ -11,8 +11,8 @@ from ...evaluators.configuration import Configuration
 from ...evaluators.objectives import SCORE, Constraint
 from ...evaluators.task.measure import Measure
 from .. import formatting as fmt
-from ..misses import misses
 from ..picks import deciding
+from ..violations import violations
 from .networks import dense_network, pick_labels, precision_words, tag_words
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def choice(run: Run) -> dict[str, Any]:
         "size": size,
         "size_label": fmt.label(size).lower(),
         "points": [_front_point(c, run) for c in run.front.configurations] + _others(run),
-        "dense": _point(run, None, dense.metrics, "dense", "Dense", missed=misses(dense.metrics, run)),
+        "dense": _point(run, None, dense.metrics, "dense", "Dense", missed=violations(dense.metrics, run)),
         "lines": [_line(c, measure) for c in run.constraints if c.objective.name in (x, SCORE)],
         "objectives": [fmt.inline(o.name, measure) for o in run.objectives],
         "constraints": [fmt.constraint(c, measure) for c in run.constraints],
@@ -75,7 +75,7 @@ def _others(run: Run) -> list[dict[str, Any]]:
 
 
 def _other(c: Configuration, run: Run) -> dict[str, Any]:
-    missed = misses(c.metrics, run)
+    missed = violations(c.metrics, run)
     kind = "infeasible" if missed else "dominated"
     return _point(run, c.trial, c.metrics, kind, "", precision_words(run, c), missed=missed)
 
@@ -83,7 +83,7 @@ def _other(c: Configuration, run: Run) -> dict[str, Any]:
 def _misses(run: Run) -> list[dict[str, Any]]:
     """Return what misses a constraint and by how much, the dense network first."""
     named = [("Dense", dense_network(run).metrics), *((f"Trial {c.trial}", c.metrics) for c in run.configurations)]
-    found = ((name, misses(metrics, run)) for name, metrics in named)
+    found = ((name, violations(metrics, run)) for name, metrics in named)
     return [{"name": name, "texts": list(texts)} for name, texts in found if texts]
 
 

@@ -13,9 +13,9 @@ from ...errors import RunFolderError, describe
 from ...evaluators.configuration import Configuration
 from ...evaluators.evaluation import Evaluation
 from ...evaluators.front import Front
+from ...evaluators.latency_inversions import slower_than
 from ...evaluators.objectives import Constraint, Objective
 from ...evaluators.request import FinishedNetwork
-from ...evaluators.slower import slower_than
 from ...evaluators.task.measure import Measure
 from ...jsonfile import write_json
 from ...spaces.importance.rankings import Rankings

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from ..graph.copying import copied
-from ..graph.flow import Flow
 from ..graph.groups import Branch, Group
+from ..graph.liveness import Liveness
 from ..graph.slicing import without
 from ..graph.verification import TOLERANCE
 from ..inputs import Inputs, call, tensors_of
@@ -55,7 +55,7 @@ def with_branches(model: nn.Module, groups: Sequence[Group], full: Comparison, q
         full: compares a network without branches with its masked twin, on random inputs.
         quick: the same on fewer samples, to see what is worth a full comparison.
     """
-    flow = Flow.of(model, quick.inputs)
+    flow = Liveness.of(model, quick.inputs)
     training = _training_flow(model, full.inputs)
     inner = [g for g in groups if set(g.layers) <= set(flow.order) and not set(g.layers) & flow.repeated]
     inner = [g for g in inner if flow.order[0] not in g.layers]
@@ -71,17 +71,17 @@ def with_branches(model: nn.Module, groups: Sequence[Group], full: Comparison, q
     return [replace(g, branch=first[g.name]) if g.name in first else g for g in groups]
 
 
-def _training_flow(model: nn.Module, inputs: Inputs) -> Flow | None:
+def _training_flow(model: nn.Module, inputs: Inputs) -> Liveness | None:
     """Return what is needed while training, where heads may read what nothing else does; ``None`` if it cannot run."""
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return Flow.of(model, inputs, training=True)
+            return Liveness.of(model, inputs, training=True)
     except Exception:  # noqa: BLE001 - anything can be raised inside a stranger's forward; it is asked for no more
         return None
 
 
-def _idle(flow: Flow, training: Flow | None, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
+def _idle(flow: Liveness, training: Liveness | None, groups: Sequence[Group]) -> dict[str, frozenset[str]]:
     """Return for each layer that may end a branch those that it alone needs, unless nothing else carries the input."""
     found: dict[str, frozenset[str]] = {}
     for end in dict.fromkeys(e for g in groups for e in _ends(g, flow)):
@@ -93,7 +93,7 @@ def _idle(flow: Flow, training: Flow | None, groups: Sequence[Group]) -> dict[st
     return found
 
 
-def _ends(group: Group, flow: Flow) -> Iterator[str]:
+def _ends(group: Group, flow: Liveness) -> Iterator[str]:
     """Yield the group's last layer and the one that runs after it: a normalisation often ends a branch.
 
     A module with parameters of its own around layers (attention with a table of positions) ends in the last of them.
@@ -114,8 +114,8 @@ class _Judge:
     """Compares networks without branches with their masked twins: many branches at once, fewer where those fail."""
 
     model: nn.Module
-    flow: Flow
-    training: Flow | None
+    flow: Liveness
+    training: Liveness | None
     full: Comparison
     quick: Comparison
     groups: Sequence[Group]
@@ -253,7 +253,7 @@ class _Judge:
         return isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.MultiheadAttention)
 
 
-def _variants(flow: Flow, end: str, idle: frozenset[str], groups: Sequence[Group]) -> Iterator[Branch]:
+def _variants(flow: Liveness, end: str, idle: frozenset[str], groups: Sequence[Group]) -> Iterator[Branch]:
     """Yield the ways in which a branch may be dropped, those that leave most in place first."""
     inside = tuple(g.name for g in groups if set(g.layers) <= {*idle, end})
     entry = next(n for n in flow.order if n in idle or n == end)
@@ -270,7 +270,7 @@ def _related(name: str, place: str) -> bool:
     return f"{name}.".startswith(f"{place}.") or place.startswith(f"{name}.")
 
 
-def _whole(flow: Flow, layers: Sequence[str], place: str) -> tuple[str, ...]:
+def _whole(flow: Liveness, layers: Sequence[str], place: str) -> tuple[str, ...]:
     """Return for ``layers`` the largest modules that hold nothing else: what lies between layers goes with them."""
 
     def grown(name: str) -> str:
@@ -282,7 +282,7 @@ def _whole(flow: Flow, layers: Sequence[str], place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(grown, layers)))
 
 
-def _places(flow: Flow, end: str, idle: frozenset[str]) -> Iterator[str]:
+def _places(flow: Liveness, end: str, idle: frozenset[str]) -> Iterator[str]:
     """Yield the end itself, then ever larger modules around it that hold nothing else that matters."""
     yield end
     place = end.rpartition(".")[0]

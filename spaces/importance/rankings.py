@@ -13,9 +13,9 @@ from torch import nn
 
 from ...errors import InputError, describe
 from ..graph.groups import Graph, Group
-from .criteria import CRITERIA, Criterion, Evidence
-from .evidence import gather
+from .criteria import CRITERIA, Criterion, Statistics
 from .samples import Samples
+from .statistics import gather
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def rank(
         raise InputError(
             describe(f"criterion {needy[0]!r} without samples", expected="training samples", remedy="Pass samples=.")
         )
-    evidence = gather(model, frozenset().union(*(CRITERIA.get(n).needs for n in names)), samples, seed=seed)
-    scores = {name: _scores_by_group(name, graph, evidence) for name in names}
+    statistics = gather(model, frozenset().union(*(CRITERIA.get(n).needs for n in names)), samples, seed=seed)
+    scores = {name: _scores_by_group(name, graph, statistics) for name in names}
     return Rankings(
         {name: {group: _order(each) for group, each in found.items()} for name, found in scores.items()},
         {name: {group: _importance(each) for group, each in found.items()} for name, found in scores.items()},
@@ -102,9 +102,9 @@ def _importance(scores: torch.Tensor) -> tuple[float, ...]:
     return tuple(round(float(score) / mean, 6) for score in ordered) if math.isfinite(mean) and mean > 0 else ()
 
 
-def _scores_by_group(name: str, graph: Graph, evidence: Evidence) -> dict[str, torch.Tensor]:
+def _scores_by_group(name: str, graph: Graph, statistics: Statistics) -> dict[str, torch.Tensor]:
     stand_in = CRITERIA.get("l2")
-    scores = {group.name: _telling_scores(CRITERIA.get(name), group, evidence) for group in graph.groups}
+    scores = {group.name: _telling_scores(CRITERIA.get(name), group, statistics) for group in graph.groups}
     lacking = [group for group, found in scores.items() if found is None]
     if lacking:
         warnings.warn(
@@ -113,15 +113,15 @@ def _scores_by_group(name: str, graph: Graph, evidence: Evidence) -> dict[str, t
             stacklevel=3,
         )
     return {
-        group.name: stand_in.scores(group, evidence) if (found := scores[group.name]) is None else found
+        group.name: stand_in.scores(group, statistics) if (found := scores[group.name]) is None else found
         for group in graph.groups
     }
 
 
-def _telling_scores(criterion: Criterion, group: Group, evidence: Evidence) -> torch.Tensor | None:
+def _telling_scores(criterion: Criterion, group: Group, statistics: Statistics) -> torch.Tensor | None:
     """Return the scores of a group's channels, or ``None`` where they tell no channel from another."""
-    if not criterion.applies(group, evidence):
+    if not criterion.applies(group, statistics):
         return None
-    scores = criterion.scores(group, evidence)
+    scores = criterion.scores(group, statistics)
     telling = bool(scores.isfinite().all()) and bool((scores != scores[0]).any())
     return scores if telling else None

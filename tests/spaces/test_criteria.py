@@ -14,7 +14,7 @@ from torch import nn
 
 from espalier.errors import InputError, UnknownNameError
 from espalier.spaces import CRITERIA, Group, Rankings, Samples, Slice, rank, trace
-from espalier.spaces.importance.criteria import Activations, Evidence
+from espalier.spaces.importance.criteria import Activations, Statistics
 from espalier.spaces.importance.criteria.lamp import lamp_scores
 
 
@@ -39,9 +39,9 @@ GROUP = Group(
 )
 
 
-def _evidence(**found: Any) -> Evidence:
+def _statistics(**found: Any) -> Statistics:
     tensors = {"fc.weight": PRODUCER, "bn.weight": torch.tensor([0.5, -2.0, 1.0]), "next.weight": CONSUMER}
-    return Evidence(tensors, {}, frozenset({"bn"}), torch.Generator(), **found)
+    return Statistics(tensors, {}, frozenset({"bn"}), torch.Generator(), **found)
 
 
 def _normalised(values: list[float]) -> torch.Tensor:
@@ -51,31 +51,31 @@ def _normalised(values: list[float]) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "rows"), [("l1", [7.0, 1.0, 1.0]), ("l2", [5.0, 1.0, 1.0])])
 def test_magnitude_averages_normalised_norms_of_rows_and_columns(name, rows):
     expected = (_normalised(rows) + _normalised([1.0, 2.0, 3.0])) / 2
-    torch.testing.assert_close(CRITERIA.get(name).scores(GROUP, _evidence()), expected)
+    torch.testing.assert_close(CRITERIA.get(name).scores(GROUP, _statistics()), expected)
 
 
 def test_bn_scale_is_the_absolute_scale():
-    torch.testing.assert_close(CRITERIA.get("bn_scale").scores(GROUP, _evidence()), _normalised([0.5, 2.0, 1.0]))
+    torch.testing.assert_close(CRITERIA.get("bn_scale").scores(GROUP, _statistics()), _normalised([0.5, 2.0, 1.0]))
 
 
 def test_fpgm_is_the_sum_of_distances_to_the_other_filters():
     d01, d02, d12 = math.dist((3, 4), (0, 1)), math.dist((3, 4), (1, 0)), math.dist((0, 1), (1, 0))
     expected = _normalised([d01 + d02, d01 + d12, d02 + d12])
-    torch.testing.assert_close(CRITERIA.get("fpgm").scores(GROUP, _evidence()), expected)
+    torch.testing.assert_close(CRITERIA.get("fpgm").scores(GROUP, _statistics()), expected)
 
 
 def test_taylor_is_the_mean_square_of_what_each_sample_says():
     changes = {
         ("fc.weight", 0): torch.tensor([[1.0, -2.0, 0.0], [-1.0, 4.0, 1.0]])
     }  # two samples that cancel in channel 0
-    scores = CRITERIA.get("taylor").scores(GROUP, _evidence(sample_changes=changes))
+    scores = CRITERIA.get("taylor").scores(GROUP, _statistics(sample_changes=changes))
     torch.testing.assert_close(scores, _normalised([(1 + 1) / 2, (4 + 16) / 2, (0 + 1) / 2]))
 
 
 def test_taylor_adds_up_the_positions_of_a_channel_before_it_squares():
     group = Group("fc", 2, (Slice("fc.weight", 0, ((0, 2), (1,)), produces=True),), "exact", 0)
     changes = {("fc.weight", 0): torch.tensor([[3.0, 1.0, -3.0], [2.0, 2.0, 2.0]])}
-    scores = CRITERIA.get("taylor").scores(group, _evidence(sample_changes=changes))
+    scores = CRITERIA.get("taylor").scores(group, _statistics(sample_changes=changes))
     torch.testing.assert_close(scores, _normalised([(0 + 16) / 2, (1 + 4) / 2]))
 
 
@@ -88,7 +88,7 @@ def test_lamp_of_weights_divides_by_all_that_are_at_least_as_large():
 def test_lamp_of_a_group_is_that_of_its_l2_magnitudes():
     # By l2: (15/7 + 1/2) / 2, (3/7 + 2/2) / 2, (3/7 + 3/2) / 2, which is 37/28, 20/28, 27/28.
     expected = torch.tensor([1.0, 20**2 / (20**2 + 27**2 + 37**2), 27**2 / (27**2 + 37**2)])
-    torch.testing.assert_close(CRITERIA.get("lamp").scores(GROUP, _evidence()), expected)
+    torch.testing.assert_close(CRITERIA.get("lamp").scores(GROUP, _statistics()), expected)
 
 
 def test_hessian_sums_half_the_fisher_times_the_squared_weight_over_filters_and_scales():
@@ -100,26 +100,26 @@ def test_hessian_sums_half_the_fisher_times_the_squared_weight_over_filters_and_
     filters = [(9 * 1 + 16 * 2) / 2, (0 * 3 + 1 * 4) / 2, (1 * 0 + 0 * 1) / 2]
     scales = [0.25 * 2 / 2, 4 * 1 / 2, 1 * 4 / 2]
     expected = torch.tensor([f + s for f, s in zip(filters, scales, strict=True)])
-    torch.testing.assert_close(CRITERIA.get("hessian").scores(GROUP, _evidence(squared_gradients=squared)), expected)
+    torch.testing.assert_close(CRITERIA.get("hessian").scores(GROUP, _statistics(squared_gradients=squared)), expected)
 
 
 def test_activation_is_taken_where_channels_are_read_else_where_they_are_written():
     read, written = {"next": torch.tensor([1.0, 0.0, 2.0])}, {"fc": torch.tensor([3.0, 1.0, 2.0])}
     criterion = CRITERIA.get("activation")
-    both = criterion.scores(GROUP, _evidence(activations=Activations(read, written)))
+    both = criterion.scores(GROUP, _statistics(activations=Activations(read, written)))
     torch.testing.assert_close(both, _normalised([1.0, 0.0, 2.0]))
-    alone = criterion.scores(GROUP, _evidence(activations=Activations({}, written)))
+    alone = criterion.scores(GROUP, _statistics(activations=Activations({}, written)))
     torch.testing.assert_close(alone, _normalised([3.0, 1.0, 2.0]))
 
 
 @pytest.mark.parametrize("name", ["taylor", "hessian", "activation"])
 def test_criteria_do_not_apply_where_there_is_nothing_to_look_at(name):
-    assert not CRITERIA.get(name).applies(GROUP, _evidence())
+    assert not CRITERIA.get(name).applies(GROUP, _statistics())
 
 
 def test_channels_of_several_positions_add_them_up():
     group = Group("fc", 2, (Slice("fc.weight", 0, ((0, 2), (1,)), produces=True),), "exact", 0)
-    torch.testing.assert_close(CRITERIA.get("l1").scores(group, _evidence()), _normalised([8.0, 1.0]))
+    torch.testing.assert_close(CRITERIA.get("l1").scores(group, _statistics()), _normalised([8.0, 1.0]))
 
 
 def test_taylor_foretells_the_change_of_the_loss():

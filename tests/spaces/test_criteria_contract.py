@@ -80,10 +80,10 @@ class PositionBlind:
 
     needs = frozenset()
 
-    def applies(self, group, evidence):
+    def applies(self, group, statistics):
         return True
 
-    def scores(self, group, evidence):
+    def scores(self, group, statistics):
         return -torch.arange(group.channels, dtype=torch.float32)
 
 

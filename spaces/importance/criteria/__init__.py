@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....registry import Registry
 from .activation import MeanActivation
-from .base import Activations, Criterion, Evidence, Need
+from .base import Activations, Criterion, Need, Statistics
 from .bn_scale import BatchNormScale
 from .fpgm import GeometricMedian
 from .hessian import DiagonalHessian
@@ -24,4 +24,4 @@ CRITERIA.add("hessian", DiagonalHessian())
 CRITERIA.add("activation", MeanActivation())
 CRITERIA.add("random", Random())
 
-__all__ = ["CRITERIA", "Activations", "Criterion", "Evidence", "Need"]
+__all__ = ["CRITERIA", "Activations", "Criterion", "Need", "Statistics"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 
 from ...graph.groups import Group, Slice
-from .base import Evidence, Need, mean_of_normalised, per_channel
+from .base import Need, Statistics, mean_of_normalised, per_channel
 
 
 class MeanActivation:
@@ -25,22 +25,22 @@ class MeanActivation:
 
     needs: frozenset[Need] = frozenset({"activations"})
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether a convolution or linear layer that ran reads or writes the group's channels."""
-        return bool(self._means(group, evidence))
+        return bool(self._means(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the mean absolute activation of each channel, shape ``(channels,)``."""
-        return mean_of_normalised([per_channel(piece, mean) for piece, mean in self._means(group, evidence)])
+        return mean_of_normalised([per_channel(piece, mean) for piece, mean in self._means(group, statistics)])
 
-    def _means(self, group: Group, evidence: Evidence) -> list[tuple[Slice, torch.Tensor]]:
-        read = _of_slices([s for s in group.slices if not s.produces], evidence.activations.read, evidence)
-        return read or _of_slices([s for s in group.slices if s.produces], evidence.activations.written, evidence)
+    def _means(self, group: Group, statistics: Statistics) -> list[tuple[Slice, torch.Tensor]]:
+        read = _of_slices([s for s in group.slices if not s.produces], statistics.activations.read, statistics)
+        return read or _of_slices([s for s in group.slices if s.produces], statistics.activations.written, statistics)
 
 
 def _of_slices(
-    slices: list[Slice], means: Mapping[str, torch.Tensor], evidence: Evidence
+    slices: list[Slice], means: Mapping[str, torch.Tensor], statistics: Statistics
 ) -> list[tuple[Slice, torch.Tensor]]:
     # A convolution in groups has fewer input columns than input channels: its positions are not channels then.
-    weights = [s for s in slices if s.layer in means and evidence.tensors[s.tensor].dim() >= 2]
-    return [(s, means[s.layer]) for s in weights if len(means[s.layer]) == evidence.tensors[s.tensor].shape[s.dim]]
+    weights = [s for s in slices if s.layer in means and statistics.tensors[s.tensor].dim() >= 2]
+    return [(s, means[s.layer]) for s in weights if len(means[s.layer]) == statistics.tensors[s.tensor].shape[s.dim]]

@@ -25,7 +25,7 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Statistics:
     """What criteria may look at."""
 
     tensors: Mapping[str, torch.Tensor]
@@ -51,18 +51,18 @@ class Criterion(Protocol):
         """What is needed from training samples; empty where the weights tell all."""
         ...
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether this criterion can tell the channels of ``group`` apart."""
         ...
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return one score for each channel, shape ``(group.channels,)``."""
         ...
 
 
-def weight_slices(group: Group, evidence: Evidence) -> list[Slice]:
+def weight_slices(group: Group, statistics: Statistics) -> list[Slice]:
     """Return the slices of convolution and linear weights, those that produce and those that consume channels."""
-    return [s for s in group.slices if evidence.tensors[s.tensor].dim() >= 2]
+    return [s for s in group.slices if statistics.tensors[s.tensor].dim() >= 2]
 
 
 def per_channel(piece: Slice, values: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group, Slice
-from .base import Evidence, Need, mean_of_normalised, per_channel
+from .base import Need, Statistics, mean_of_normalised, per_channel
 
 
 class BatchNormScale:
@@ -16,14 +16,14 @@ class BatchNormScale:
 
     needs: frozenset[Need] = frozenset()
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether a BatchNorm with weights stands in the group."""
-        return bool(self._scales(group, evidence))
+        return bool(self._scales(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the mean absolute scale of each channel, shape ``(channels,)``."""
-        scales = self._scales(group, evidence)
-        return mean_of_normalised([per_channel(s, evidence.tensors[s.tensor].detach().abs().float()) for s in scales])
+        scales = self._scales(group, statistics)
+        return mean_of_normalised([per_channel(s, statistics.tensors[s.tensor].detach().abs().float()) for s in scales])
 
-    def _scales(self, group: Group, evidence: Evidence) -> list[Slice]:
-        return [s for s in group.slices if s.layer in evidence.norm_layers and s.tensor.endswith("weight")]
+    def _scales(self, group: Group, statistics: Statistics) -> list[Slice]:
+        return [s for s in group.slices if s.layer in statistics.norm_layers and s.tensor.endswith("weight")]

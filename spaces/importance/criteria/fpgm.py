@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group, Slice
-from .base import Evidence, Need, along, mean_of_normalised, per_channel, weight_slices
+from .base import Need, Statistics, along, mean_of_normalised, per_channel, weight_slices
 
 
 class GeometricMedian:
@@ -17,17 +17,17 @@ class GeometricMedian:
 
     needs: frozenset[Need] = frozenset()
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether a convolution or linear layer produces the group's channels."""
-        return bool(self._filters(group, evidence))
+        return bool(self._filters(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the summed distances of each channel, shape ``(channels,)``."""
         sums = []
-        for piece in self._filters(group, evidence):
-            filters = along(evidence.tensors[piece.tensor], piece.dim)
+        for piece in self._filters(group, statistics):
+            filters = along(statistics.tensors[piece.tensor], piece.dim)
             sums.append(per_channel(piece, torch.cdist(filters, filters).sum(1)))
         return mean_of_normalised(sums)
 
-    def _filters(self, group: Group, evidence: Evidence) -> list[Slice]:
-        return [s for s in weight_slices(group, evidence) if s.produces]
+    def _filters(self, group: Group, statistics: Statistics) -> list[Slice]:
+        return [s for s in weight_slices(group, statistics) if s.produces]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group, Slice
-from .base import Evidence, Need, along, per_channel
+from .base import Need, Statistics, along, per_channel
 
 
 class DiagonalHessian:
@@ -22,22 +22,22 @@ class DiagonalHessian:
 
     needs: frozenset[Need] = frozenset({"squared_gradients"})
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether a parameter that produces the group's channels has a gradient."""
-        return bool(self._producers(group, evidence))
+        return bool(self._producers(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the estimated change of the loss for each channel, in the loss's unit, shape ``(channels,)``."""
-        return torch.stack([self._change(piece, evidence) for piece in self._producers(group, evidence)]).sum(0)
+        return torch.stack([self._change(piece, statistics) for piece in self._producers(group, statistics)]).sum(0)
 
     def element_scores(self, tensor: torch.Tensor, squared_gradient: torch.Tensor) -> torch.Tensor:
         """Return the estimated change of the loss for each single weight, in the shape of ``tensor``."""
         return squared_gradient * tensor.float().square() / 2
 
-    def _change(self, piece: Slice, evidence: Evidence) -> torch.Tensor:
-        weight = evidence.tensors[piece.tensor].detach().float()
-        change = evidence.squared_gradients[piece.tensor] * weight.square() / 2
+    def _change(self, piece: Slice, statistics: Statistics) -> torch.Tensor:
+        weight = statistics.tensors[piece.tensor].detach().float()
+        change = statistics.squared_gradients[piece.tensor] * weight.square() / 2
         return per_channel(piece, along(change.unsqueeze(-1), piece.dim).sum(1))
 
-    def _producers(self, group: Group, evidence: Evidence) -> list[Slice]:
-        return [s for s in group.slices if s.produces and s.tensor in evidence.squared_gradients]
+    def _producers(self, group: Group, statistics: Statistics) -> list[Slice]:
+        return [s for s in group.slices if s.produces and s.tensor in statistics.squared_gradients]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group
-from .base import Evidence, Need
+from .base import Need, Statistics
 from .magnitude import Magnitude
 
 
@@ -26,13 +26,13 @@ class LayerAdaptiveMagnitude:
     def __init__(self) -> None:
         self._magnitude = Magnitude(order=2)
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether the group has a convolution or linear weight."""
-        return self._magnitude.applies(group, evidence)
+        return self._magnitude.applies(group, statistics)
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the score of each channel, shape ``(channels,)``; the largest channel's is 1."""
-        return lamp_scores(self._magnitude.scores(group, evidence))
+        return lamp_scores(self._magnitude.scores(group, statistics))
 
 
 def lamp_scores(magnitudes: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ...graph.groups import Group
-from .base import Evidence, Need, along, mean_of_normalised, per_channel, weight_slices
+from .base import Need, Statistics, along, mean_of_normalised, per_channel, weight_slices
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Magnitude:
         """Nothing: weights alone decide."""
         return frozenset()
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether the group has a convolution or linear weight."""
-        return bool(weight_slices(group, evidence))
+        return bool(weight_slices(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the mean norm of each channel, shape ``(channels,)``."""
         norms = []
-        for piece in weight_slices(group, evidence):
-            powers = along(evidence.tensors[piece.tensor], piece.dim).abs().pow(self.order).sum(1)
+        for piece in weight_slices(group, statistics):
+            powers = along(statistics.tensors[piece.tensor], piece.dim).abs().pow(self.order).sum(1)
             norms.append(per_channel(piece, powers).pow(1 / self.order))
         return mean_of_normalised(norms)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group
-from .base import Evidence, Need
+from .base import Need, Statistics
 
 
 class Random:
-    """Uniform random scores, drawn from the evidence's generator."""
+    """Uniform random scores, drawn from the statistics's generator."""
 
     needs: frozenset[Need] = frozenset()
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return ``True``: chance can rank anything."""
         return True
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return uniform scores, shape ``(channels,)``."""
-        return torch.rand(group.channels, generator=evidence.generator)
+        return torch.rand(group.channels, generator=statistics.generator)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from ...graph.groups import Group, Slice
-from .base import Evidence, Need, mean_of_normalised, per_channel
+from .base import Need, Statistics, mean_of_normalised, per_channel
 
 
 class Taylor:
@@ -19,16 +19,16 @@ class Taylor:
 
     needs: frozenset[Need] = frozenset({"sample_changes"})
 
-    def applies(self, group: Group, evidence: Evidence) -> bool:
+    def applies(self, group: Group, statistics: Statistics) -> bool:
         """Return whether a weight that produces the group's channels has a gradient."""
-        return bool(self._producers(group, evidence))
+        return bool(self._producers(group, statistics))
 
-    def scores(self, group: Group, evidence: Evidence) -> torch.Tensor:
+    def scores(self, group: Group, statistics: Statistics) -> torch.Tensor:
         """Return the estimated squared change of the loss for each channel, shape ``(channels,)``."""
-        return mean_of_normalised([self._change(piece, evidence) for piece in self._producers(group, evidence)])
+        return mean_of_normalised([self._change(piece, statistics) for piece in self._producers(group, statistics)])
 
-    def _change(self, piece: Slice, evidence: Evidence) -> torch.Tensor:
-        return per_channel(piece, evidence.sample_changes[piece.tensor, piece.dim].T).square().mean(1)
+    def _change(self, piece: Slice, statistics: Statistics) -> torch.Tensor:
+        return per_channel(piece, statistics.sample_changes[piece.tensor, piece.dim].T).square().mean(1)
 
-    def _producers(self, group: Group, evidence: Evidence) -> list[Slice]:
-        return [s for s in group.slices if s.produces and (s.tensor, s.dim) in evidence.sample_changes]
+    def _producers(self, group: Group, statistics: Statistics) -> list[Slice]:
+        return [s for s in group.slices if s.produces and (s.tensor, s.dim) in statistics.sample_changes]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.spaces import Choice, Policy, prune, trace
-from espalier.spaces.graph.flow import Flow
+from espalier.spaces.graph.liveness import Liveness
 
 
 class InPlaceBlock(nn.Module):
@@ -58,7 +58,7 @@ def test_layers_that_are_multiplied_with_zeros_are_idle():
             x = self.stem(x)
             return self.head(x + self.value(self.scale(x)) * F.silu(self.gate(x)))
 
-    flow = Flow.of(Gate().eval(), torch.zeros(1, 4))
+    flow = Liveness.of(Gate().eval(), torch.zeros(1, 4))
     assert flow.order == ["stem", "scale", "value", "gate", "head"]
     assert flow.idle(["value"]) == {"scale", "gate"}
     assert flow.idle(["gate"]) == {"scale", "value"}

@@ -13,15 +13,15 @@ from ..graph.copying import copied
 from ..graph.slicing import named_tensors
 from ..inputs import call
 from .activations import mean_activations
-from .criteria import Activations, Evidence, Need
+from .criteria import Activations, Need, Statistics
 from .fisher import mean_squared_gradients, sample_changes
 from .samples import Samples
 
 
 def gather(
     model: nn.Module, needs: Collection[Need] = (), samples: Samples | None = None, *, seed: int = 0
-) -> Evidence:
-    """Return the evidence that criteria with these ``needs`` look at.
+) -> Statistics:
+    """Return the statistics that criteria with these ``needs`` look at.
 
     Costs, for each need: ``gradients`` a forward and a backward pass over the samples; ``squared_gradients``
     and ``sample_changes`` about twice that each (see :mod:`.fisher`); ``activations`` a forward pass.
@@ -30,7 +30,7 @@ def gather(
         model: the dense network; left as it is, as everything runs on copies.
         needs: of all criteria that will be asked.
         samples: where there are any needs.
-        seed: of the evidence's generator.
+        seed: of the generator.
 
     Raises:
         InputError: there are needs and no samples.
@@ -44,7 +44,7 @@ def gather(
             )
         )
     given = samples or Samples((), lambda outputs, targets: torch.zeros(()))
-    return Evidence(
+    return Statistics(
         tensors=named_tensors(model),
         gradients=_gradients(model, given) if "gradients" in needs else {},
         norm_layers=frozenset(n for n, m in model.named_modules() if isinstance(m, _BatchNorm)),

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 _MEMORIES: Mapping[str, str] = {"size_bytes": "flash", "dense_size_bytes": "flash", "peak_memory_bytes": "RAM"}
 
 
-def misses(metrics: Mapping[str, float | None], run: Run) -> tuple[str, ...]:
+def violations(metrics: Mapping[str, float | None], run: Run) -> tuple[str, ...]:
     """Return one text for each constraint that ``metrics`` miss: ``needs 12 KiB more RAM than the device has``."""
     own = set(run.info.options.parsed_constraints)
     return tuple(
-        _miss(constraint, constraint.excess(metrics), run.measure, limit=constraint not in own)
+        _violation(constraint, constraint.excess(metrics), run.measure, limit=constraint not in own)
         for constraint in run.constraints
         if constraint.violation(metrics) > 0
     )
 
 
-def _miss(constraint: Constraint, excess: float, measure: Measure, *, limit: bool) -> str:
+def _violation(constraint: Constraint, excess: float, measure: Measure, *, limit: bool) -> str:
     name = constraint.objective.name
     if math.isinf(excess):
         return f"{fmt.inline(name, measure)} is not known, and {fmt.constraint(constraint, measure)} is asked for"

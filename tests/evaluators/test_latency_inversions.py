@@ -4,7 +4,7 @@ import dataclasses
 
 from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
-from espalier.evaluators.slower import keeps_more, slower_than
+from espalier.evaluators.latency_inversions import keeps_more, slower_than
 from espalier.spaces.policy import Choice, Policy
 
 

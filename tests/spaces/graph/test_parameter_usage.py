@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from espalier.spaces import trace
-from espalier.spaces.graph.usage import params_of, removable_params, unused_layers
+from espalier.spaces.graph.parameter_usage import params_of, removable_params, unused_layers
 
 
 class Mixed(nn.Module):

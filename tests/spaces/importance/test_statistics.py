@@ -11,9 +11,9 @@ from torch import nn
 from espalier.errors import InputError
 from espalier.spaces import Graph, Group, Samples, Slice, rank, trace
 from espalier.spaces.importance.activations import mean_activations
-from espalier.spaces.importance.evidence import gather
 from espalier.spaces.importance.fisher import mean_squared_gradients, sample_changes
 from espalier.spaces.importance.samples import at_most, batch_size
+from espalier.spaces.importance.statistics import gather
 from espalier.spaces.inputs import call, map_tensors
 
 CLASSES = {Residual: 5, Concatenated: 4, Perceptron: 3}
@@ -149,10 +149,10 @@ def test_nothing_is_gathered_that_nobody_asked_for():
     assert not empty.gradients
     assert not empty.squared_gradients
     assert not empty.activations.read
-    evidence = gather(model, ["activations"], _samples(Perceptron))
-    assert evidence.activations.read.keys() == {"first", "second", "head"}
-    assert not evidence.gradients
-    assert not evidence.squared_gradients
+    statistics = gather(model, ["activations"], _samples(Perceptron))
+    assert statistics.activations.read.keys() == {"first", "second", "head"}
+    assert not statistics.gradients
+    assert not statistics.squared_gradients
     with pytest.raises(InputError, match="activations, gradients"):
         gather(model, ["gradients", "activations"])
 

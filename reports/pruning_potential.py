@@ -72,7 +72,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Reach:
+class PruningPotential:
     """The dense network's cost, and what pruning can make of it."""
 
     dense: Cost
@@ -106,7 +106,7 @@ class _Prober:
         return self.costs.estimate_together(models, self.example_input, precisions=["fp32"] * len(models))
 
 
-def reach(model: nn.Module, graph: Graph, example_input: Inputs, costs: CostModel) -> Reach:
+def pruning_potential(model: nn.Module, graph: Graph, example_input: Inputs, costs: CostModel) -> PruningPotential:
     """Return what pruning the channels of ``graph`` can reach where ``costs`` tells the cost.
 
     Args:
@@ -116,7 +116,7 @@ def reach(model: nn.Module, graph: Graph, example_input: Inputs, costs: CostMode
         costs: of the device. Where it measures, single groups are timed for some seconds at most.
     """
     if not len(graph):
-        return Reach(costs.estimate(model, example_input), (), ())
+        return PruningPotential(costs.estimate(model, example_input), (), ())
     probe = _Prober(model, graph, example_input, costs, rank(model, graph, ("l2",)))
     narrowest = {group.name: group.widths(probe.multiple)[0] for group in graph}
     policies = {
@@ -125,7 +125,7 @@ def reach(model: nn.Module, graph: Graph, example_input: Inputs, costs: CostMode
     }
     dense, *found = probe.together([model, *map(probe.pruned, policies.values())])
     reached = tuple(_reached(name, cost, dense) for name, cost in zip(policies, found, strict=True))
-    return Reach(dense, reached, _effects(probe, dense))
+    return PruningPotential(dense, reached, _effects(probe, dense))
 
 
 def _reached(name: str, cost: Cost, dense: Cost) -> Reached:

@@ -12,7 +12,7 @@ from espalier.evaluators.counting import count_macs, count_params
 from espalier.evaluators.hardware import cost_model_for, load_device
 from espalier.evaluators.hardware.roofline import RooflineModel
 from espalier.reports.diagnosis import diagnose, untraceable
-from espalier.reports.reach import NOISE, reach
+from espalier.reports.pruning_potential import NOISE, pruning_potential
 from espalier.spaces import trace
 from espalier.spaces.graph.freeze_reasons import FreezeCode
 from espalier.spaces.graph.groups import FrozenGroup, Graph
@@ -47,7 +47,7 @@ def image():
 def test_the_most_pruned_network_is_the_one_with_every_group_at_one_multiple(network, image):
     costs = cost_model_for(load_device("cortex-m4"))
     graph = trace(network, image)
-    found = reach(network, graph, image, costs)
+    found = pruning_potential(network, graph, image, costs)
     most = found.reached[0]
     small = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
     assert (most.macs, most.params) == (count_macs(small, image), count_params(small))
@@ -58,11 +58,11 @@ def test_the_most_pruned_network_is_the_one_with_every_group_at_one_multiple(net
 
 def test_what_hides_in_the_noise_has_no_effect(network, image):
     graph = trace(network, image)
-    quick = reach(network, graph, image, Dawdling(load_device("cortex-m4"), 0.0)).effects[0]
+    quick = pruning_potential(network, graph, image, Dawdling(load_device("cortex-m4"), 0.0)).effects[0]
     assert quick.has_effect
     assert quick.latency_change is not None
     assert quick.latency_change < -NOISE
-    lost = reach(network, graph, image, Dawdling(load_device("cortex-m4"), 1e5)).effects
+    lost = pruning_potential(network, graph, image, Dawdling(load_device("cortex-m4"), 1e5)).effects
     assert not lost[0].has_effect
     assert "cannot be told from noise" in lost[0].why
     assert lost[0].macs_removed == quick.macs_removed > 0
@@ -72,7 +72,7 @@ def test_what_hides_in_the_noise_has_no_effect(network, image):
 
 def test_the_given_network_stays_as_it_was(network, image):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    reach(network, trace(network, image), image, cost_model_for(load_device("cortex-m4")))
+    pruning_potential(network, trace(network, image), image, cost_model_for(load_device("cortex-m4")))
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 

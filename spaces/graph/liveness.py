@@ -33,7 +33,7 @@ _KEEPS_ZEROS = frozenset(
 
 
 @dataclass
-class Flow:
+class Liveness:
     """Which layers ran, in order, on what and to what, and how the operations follow one another."""
 
     order: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Flow:
     """Of the network's outputs."""
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: Inputs, *, training: bool = False) -> Flow:
+    def of(cls, model: nn.Module, inputs: Inputs, *, training: bool = False) -> Liveness:
         """Run ``model``, in eval mode unless told otherwise, once; it is left as it is."""
         network = copied(model).train(training)
         for module in network.modules():
@@ -150,7 +150,7 @@ class Flow:
 
 
 @contextmanager
-def _watched(network: nn.Module, flow: Flow) -> Iterator[dict[str, tuple[Any, int]]]:
+def _watched(network: nn.Module, flow: Liveness) -> Iterator[dict[str, tuple[Any, int]]]:
     """Note what layers with parameters take and make while a network runs, and where their outputs come from.
 
     That is asked at once: an activation that overwrites an output becomes what it comes from.
