@@ -97,7 +97,7 @@ def test_finishing_reads_the_test_data_and_measures_dense_and_members_together(e
     rebuilt = evaluator.rebuild(request.policy, request.weights_path)
     assert member.metrics["test_accuracy"] == score(rebuilt, evaluator.task, evaluator.task.test)
     assert member.metrics["latency_ms"] > 0
-    assert 0 <= member.latency_error < 1
+    assert 0 <= member.evaluation.latency_error < 1
     assert sum(layer.macs for layer in member.layers) == member.metrics["macs"]
 
 

@@ -40,6 +40,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow  # the built-in task; the test below sends files and objects to two workers with every run
 def test_digits_with_two_workers(tmp_path):
     run = run_search("digits", out=tmp_path / "run", trials=5, workers=2, threads=1, samples=128)
     assert [t.state for t in run.trials] == ["complete"] * 5
