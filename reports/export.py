@@ -93,7 +93,9 @@ def check_free(out: Path) -> None:
 
 def _check_epochs(epochs: int) -> None:
     if epochs < 0:
-        raise InputError(describe(f"{epochs} epochs of fine-tuning", expected="0 or more", remedy="Correct it."))
+        raise InputError(
+            describe(f"{epochs} epochs of fine-tuning", expected="0 or more", remedy="Give --fine-tune 0 or more.")
+        )
 
 
 def _parsed(constraints: Sequence[Constraint | str]) -> tuple[Constraint, ...]:

@@ -27,7 +27,11 @@ def loss_of(task: Task) -> Loss:
     """
     smoothing = task.label_smoothing
     if not 0 <= smoothing < 1:
-        raise TaskError(describe(f"label_smoothing {smoothing}", expected="a number in [0, 1)", remedy="Correct it."))
+        raise TaskError(
+            describe(
+                f"label_smoothing {smoothing}", expected="a number in [0, 1)", remedy="Usual is 0.1; 0 smooths nothing."
+            )
+        )
     if task.loss is not F.cross_entropy:
         if smoothing:
             raise TaskError(

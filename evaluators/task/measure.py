@@ -40,11 +40,19 @@ class Measure:
     def __post_init__(self) -> None:
         if self.direction not in ("maximize", "minimize"):
             raise TaskError(
-                describe(f"direction {self.direction!r}", expected="maximize or minimize", remedy="Correct it.")
+                describe(
+                    f"direction {self.direction!r}",
+                    expected="maximize or minimize",
+                    remedy="Say minimize for an error.",
+                )
             )
         if self.usable_from is not None and not math.isfinite(self.usable_from):
             raise TaskError(
-                describe(f"usable_from {self.usable_from!r}", expected="a finite score", remedy="Correct it.")
+                describe(
+                    f"usable_from {self.usable_from!r}",
+                    expected="a finite score",
+                    remedy="Give a number, or leave it out.",
+                )
             )
 
     @property

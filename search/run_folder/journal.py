@@ -244,7 +244,11 @@ def _refuse_strange(url: str) -> None:
     except (SQLAlchemyError, ImportError) as error:
         last = str(error).strip().partition("\n")[0]
         raise InputError(
-            describe(f"storage {url!r} cannot be opened ({last})", expected="a database URL", remedy="Correct it.")
+            describe(
+                f"storage {url!r} cannot be opened ({last})",
+                expected="a database URL",
+                remedy="Check driver, host and rights.",
+            )
         ) from error
     if strange:
         got = f"storage {url!r} holds no study of Optuna"
@@ -257,7 +261,11 @@ def _database(url: str) -> optuna.storages.BaseStorage:
     except Exception as error:  # SQLAlchemy and each database driver have their own families
         last = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            describe(f"storage {url!r} cannot be opened ({last})", expected="a database URL", remedy="Correct it.")
+            describe(
+                f"storage {url!r} cannot be opened ({last})",
+                expected="a database URL",
+                remedy="Check driver, host and rights.",
+            )
         ) from error
 
 

@@ -145,7 +145,9 @@ class Group:
     def width_near(self, sparsity: float, multiple: int = 1) -> int:
         """Return the width nearest to ``(1 - sparsity) * channels``; the smaller of two equally near ones."""
         if not 0 <= sparsity < 1:
-            raise ValueError(describe(f"sparsity {sparsity}", expected="a number in [0, 1)", remedy="Correct it."))
+            raise ValueError(
+                describe(f"sparsity {sparsity}", expected="a number in [0, 1)", remedy="Say 0.5 to remove half.")
+            )
         target = (1 - sparsity) * self.channels
         return min(self.widths(multiple), key=lambda width: abs(width - target))
 
