@@ -21,18 +21,18 @@ from ..evaluators.objectives import Constraint
 from ..evaluators.task.task import Task
 from ..spaces.graph.groups import Graph
 from ..spaces.policy import Choice, Policy
-from .budget.training_budget import PATH_SHARE, REFINEMENT_SHARE
+from .budget.shares import (
+    CALIBRATION_SECONDS,
+    CALIBRATION_SHARE,
+    CANDIDATES_SHARE,
+    LEAST_SECONDS,
+    LEAST_TRIALS,
+    PATH_SHARE,
+    REFINEMENT_SHARE,
+)
 from .options import SearchOptions
 
 CALIBRATION = "calibration.csv"
-MOST_SECONDS = 45.0
-BUDGET_SHARE = 0.05
-CANDIDATES_SHARE = 0.25
-LEAST_TRIALS = 40
-LEAST_SECONDS = 15.0
-"""A calibration unasked for takes 45 s, or a twentieth of the budget if that is less; where most of the budget goes to
-the path and refinement, a quarter of what is left for the candidates that it judges. Runs of fewer than 40 trials,
-or whose budget leaves it less than 15 s, do without: it would cost more than it saves."""
 _PREDICTED = ("latency_ms", "macs", "params")
 _STEPS = (8, 16)
 
@@ -43,7 +43,7 @@ def seconds_for(options: SearchOptions, device: Device) -> float:
     """Return how long to calibrate for; 0 is not at all."""
     if options.calibrate is False or device.cost_model != "measured" or device.runtime != "onnxruntime":
         return 0.0
-    share = min(MOST_SECONDS, _affordable(options))
+    share = min(CALIBRATION_SECONDS, _affordable(options))
     if options.calibrate:
         return max(share, LEAST_SECONDS)
     return share if options.trials >= LEAST_TRIALS and share >= LEAST_SECONDS else 0.0
@@ -54,7 +54,7 @@ def _affordable(options: SearchOptions) -> float:
         return math.inf
     if options.inherit and options.samples is None:
         return CANDIDATES_SHARE * (1 - PATH_SHARE - REFINEMENT_SHARE) * options.budget
-    return BUDGET_SHARE * options.budget
+    return CALIBRATION_SHARE * options.budget
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from ..evaluators.objectives import SCORE
 from ..evaluators.task.measure import ACCURACY, Measure, measured
 from ..spaces.policy import Policy
 from .archive import Archive
-from .budget.training_budget import LEAST_SAMPLES, REFINEMENT_SHARE, TrainingBudget
+from .budget.shares import REFINEMENT_SHARE
+from .budget.training_budget import LEAST_SAMPLES, TrainingBudget
 from .options import SearchOptions
 from .training_log import Training, network_of
 

@@ -18,9 +18,8 @@ from ...evaluators.task.measure import ACCURACY, Measure
 from ...spaces.policy import Policy
 from ..sensitivity.nested_levels import Level
 from ..sensitivity.table import LEAST_LOSS
+from .shares import EVEN_SHARE
 
-EVEN_SHARE = 0.2
-"""Of the training, this much is shared alike: losses are told roughly."""
 LEAST_ROOM = 0.1
 """A network expected near or below the reference point gets so much of its share: what is told may be wrong."""
 REACH = 4.0

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 
 from ...spaces.policy import Policy
 from .path_training import PathTraining
+from .shares import PATH_SHARE, REFINEMENT_SHARE
 
-PATH_SHARE = 0.65
-"""Of the time left once all is made ready, for the path of shrinking networks: every later candidate inherits that."""
-REFINEMENT_SHARE = 0.32
-"""Of that time, for training on what is on the front by then."""
 LEAST_SAMPLES = 512
 """Less training is not worth a candidate's overhead."""
 

@@ -12,8 +12,8 @@ from ...evaluators.objectives import Constraint
 from ...jsonfile import read_json, write_json
 from ...spaces.policy import Policy
 from ...spaces.search_space import SearchSpace
+from ..budget.shares import PATH_SHARE, PROBE_SECONDS, PROBE_SECONDS_PER_TRIAL, PROBE_SHARE, TRAINED_SHARE
 from ..budget.timer import Timer
-from ..budget.training_budget import PATH_SHARE
 from ..options import SearchOptions
 from ..problem import SearchEvaluator
 from .nested_levels import Level, nested_levels
@@ -25,13 +25,6 @@ VERSION = 2
 MOST_LEVELS = 8
 TRIALS_PER_LEVEL = 3
 """A search by trials has at most one level for so many of them."""
-PROBE_SHARE = 0.04
-PROBE_SECONDS = 60.0
-PROBE_SECONDS_PER_TRIAL = 0.2
-"""Trying widths alone ends after this share of the budget, or a fifth of a second for each trial where there is no
-budget, and after a minute at most; each group is tried once whatever that takes."""
-TRAINED_SHARE = 0.06
-"""Of all training, this much finds out how much of a loss lasts."""
 PRACTICE_BATCHES = 4
 
 

@@ -91,7 +91,7 @@ def test_when_a_search_calibrates(given: dict[str, object], seconds: float) -> N
 def test_a_search_calibrates_once_and_turns_down_what_cannot_meet_its_constraint(
     tiny_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost_filter, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(cost_filter, "CALIBRATION_SECONDS", 1.0)
     monkeypatch.setattr(cost_filter, "LEAST_SECONDS", 1.0)
     bound = 700  # about half of the dense network's MACs: a quarter off every group breaks it
     folder = tmp_path / "run"

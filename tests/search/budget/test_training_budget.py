@@ -13,8 +13,9 @@ from espalier.evaluators.configuration import Configuration
 from espalier.evaluators.evaluation import Evaluation
 from espalier.evaluators.objectives import objective
 from espalier.evaluators.request import Ancestor, batch_seed
-from espalier.search.budget.path_training import EVEN_SHARE, LEAST_ROOM, PathTraining
-from espalier.search.budget.training_budget import LEAST_SAMPLES, PATH_SHARE, REFINEMENT_SHARE, TrainingBudget
+from espalier.search.budget.path_training import LEAST_ROOM, PathTraining
+from espalier.search.budget.shares import EVEN_SHARE, PATH_SHARE, REFINEMENT_SHARE
+from espalier.search.budget.training_budget import LEAST_SAMPLES, TrainingBudget
 from espalier.search.early_stopping import EarlyStopping
 from espalier.search.options import SearchOptions
 from espalier.search.refinement_plan import MoreTraining, RefinementPlan, filled
