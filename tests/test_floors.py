@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Import:
     at_import_time: bool
 
 
+@functools.cache  # asked for with every import of every module
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name; the package itself is the empty name."""
     folders = [p for name in PACKAGES for p in sorted((ROOT / name).rglob("*.py"))]

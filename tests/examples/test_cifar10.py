@@ -173,7 +173,7 @@ def test_resnet20_normalises_raw_pixels_and_stores_no_normalisation() -> None:
     ("make", "name", "validation", "test"),
     [
         (cifar10.resnet8_task, "cifar10-resnet8", 0.8306, 0.8266),
-        (cifar10.resnet20_task, "cifar10-resnet20", 0.8754, 0.8794),
+        pytest.param(cifar10.resnet20_task, "cifar10-resnet20", 0.8754, 0.8794, marks=pytest.mark.slow),
     ],
 )
 def test_the_published_accuracies_are_reproduced(data_folder: Path, make, name, validation, test) -> None:

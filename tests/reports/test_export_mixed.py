@@ -58,6 +58,7 @@ def task() -> Task:
     )
 
 
+@pytest.mark.slow
 def test_channels_patterns_and_a_dropped_block_at_int8_are_searched_exported_and_verified(task, tmp_path):
     run = run_search(
         task,

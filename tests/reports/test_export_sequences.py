@@ -54,7 +54,7 @@ def task() -> Task:
     )
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "int8"])
 def test_fewer_heads_and_hidden_units_are_searched_exported_loaded_and_verified(task, tmp_path, precision):
     graph = trace(task.model(), task.example_input)
     own = Policy.from_kept(graph, {"lstm": 16, "encoder.self_attn": 2}, criterion="l2")
