@@ -115,6 +115,7 @@ def test_the_clock_of_a_search_leaves_its_baselines_out():
     assert searched_seconds(events) == 13.0
 
 
+@pytest.mark.slow
 def test_under_a_time_budget_each_baseline_trains_for_the_searchs_seconds(tiny_task: str, tmp_path: Path):
     clock = time.process_time  # other processes' time is not the search's
     run = run_search(tiny_task, out=tmp_path / "run", budget=4.0, trials=200, threads=1, baselines=True, clock=clock)

@@ -18,6 +18,10 @@ from espalier.search.run_folder import Run
 from espalier.search.run_folder.trial_record import TrialRecord
 from espalier.search.run_search import run_search
 
+pytestmark = pytest.mark.slow
+"""Whole searches under a budget; what they show is told faster by tests/search/generation and by the golden lists."""
+
+
 BY_SIZE = {"objectives": "accuracy,size", "threads": 1, "clock": time.process_time}
 """Every cut is smaller, where a network so tiny need not be faster."""
 

@@ -98,6 +98,7 @@ def test_a_search_of_all_types_exports_what_verifies(task, tmp_path, failed_chec
     assert all(bool((after[name][before[name] == 0] == 0).all()) for name in before if name.endswith("6.weight"))
 
 
+@pytest.mark.slow
 def test_a_search_of_zeroing_types_at_int8_exports_what_verifies(task, tmp_path, failed_checks):
     options = {"types": ("nm", "weight"), "precision": "int8", "objectives": "size", "threads": 1, "samples": 64}
     run = run_search(task, out=tmp_path / "run", trials=7, **options)

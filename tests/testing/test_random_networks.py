@@ -14,7 +14,7 @@ from espalier.testing.random_networks import check, check_random_network, random
 from espalier.testing.random_networks.outputs import FORMS, Holder
 from espalier.testing.random_networks.written_outputs import distance, written
 
-FAST, ALL, CHUNK = 40, 200, 10
+FAST, ALL, CHUNK = 20, 200, 10
 """Seeds of every run of the tests, of the slow ones, and of one test."""
 
 
