@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .moved_modules import install as _import_moved_modules
+
 if TYPE_CHECKING:
     from .errors import EspalierError, InputError
     from .evaluators.hardware.calibrate import calibrate
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .spaces.search_space import SearchSpace
 
 __version__ = "0.1.0"
+
+_import_moved_modules()
 
 # Where each public name lives. They are imported on first use: torch and optuna take seconds, and
 # `espalier --help` needs neither.
